@@ -1,0 +1,155 @@
+package brokers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// installer gets the programs that brokers need, once for all of them.
+type installer struct {
+	home home
+	log  *progress
+
+	aptOnce sync.Once
+	aptErr  error
+}
+
+func newInstaller(h home, log *progress) *installer { return &installer{home: h, log: log} }
+
+// ensure returns once the programs of kind are there. The Debian packages of
+// all kinds are installed in one go by whoever comes first: apt has one lock.
+func (i *installer) ensure(ctx context.Context, kind Kind, all []Kind) error {
+	i.aptOnce.Do(func() { i.aptErr = i.packages(ctx, all) })
+	if err := missing(kind); err != nil {
+		return errors.Join(err, i.aptErr)
+	}
+
+	return nil
+}
+
+// Missing returns nil when the programs of a broker are installed, and
+// otherwise one sentence that says what is missing and how to get it.
+func Missing(kind Kind) error { return missing(kind) }
+
+func missing(kind Kind) error {
+	if err := native(); err != nil {
+		return err
+	}
+	var lacking []string
+	for _, p := range programs(kind) {
+		if !p.there() {
+			lacking = append(lacking, p.debian)
+		}
+	}
+	if len(lacking) == 0 {
+		return nil
+	}
+
+	return fmt.Errorf("brokers: start %s: %w: get it with `sudo apt-get install %s`, or give the address of a running one in %s",
+		kind, errMissing, strings.Join(lacking, " "), kind.names()[0])
+}
+
+var errMissing = errors.New("a program is missing")
+
+// program is an executable and the Debian package that has it.
+type program struct {
+	debian string
+	there  func() bool
+}
+
+func programs(kind Kind) []program {
+	switch kind {
+	case KindRedis:
+		return []program{{"redis-server", inPath("redis-server")}}
+	default:
+		return nil
+	}
+}
+
+func inPath(name string) func() bool {
+	return func() bool {
+		_, err := exec.LookPath(name)
+
+		return err == nil
+	}
+}
+
+// packages installs the Debian packages that are missing for the kinds.
+func (i *installer) packages(ctx context.Context, kinds []Kind) error {
+	var lacking []string
+	for _, kind := range kinds {
+		for _, p := range programs(kind) {
+			if !p.there() {
+				lacking = append(lacking, p.debian)
+			}
+		}
+	}
+	if len(lacking) == 0 {
+		return nil
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return fmt.Errorf("brokers: install %s: this is no Debian: %w", strings.Join(lacking, " "), err)
+	}
+
+	began := time.Now()
+	i.log.line("installing %s (apt-get)", strings.Join(lacking, " "))
+	if err := runScript(ctx, aptScript, lacking); err != nil {
+		return fmt.Errorf("brokers: install %s: %w", strings.Join(lacking, " "), err)
+	}
+	i.log.line("installed %s in %.1f s", strings.Join(lacking, " "), time.Since(began).Seconds())
+
+	return nil
+}
+
+// aptScript installs packages without starting their services: on a machine
+// with an init system Debian would start a Redis on port 6379, and we leave
+// such ports alone. A policy that is already there is kept. The lists are
+// fetched only when the install does not work without.
+const aptScript = `
+set -e
+export DEBIAN_FRONTEND=noninteractive
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	trap 'rm -f $policy' EXIT
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+fi
+get() { apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 "$@"; }
+get install --no-install-recommends "$@" || { get update; get install --no-install-recommends "$@"; }
+`
+
+// runScript runs a shell script as root.
+func runScript(ctx context.Context, script string, args []string) error {
+	words := append([]string{"sh", "-c", script, "sh"}, args...)
+	if os.Geteuid() != 0 {
+		if _, err := exec.LookPath("sudo"); err != nil {
+			return fmt.Errorf("not root, and no sudo: %w", err)
+		}
+		words = append([]string{"sudo"}, words...)
+	}
+
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Stdin = os.Stdin // sudo may ask for a password
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, lastLines(out, 5))
+	}
+
+	return nil
+}
+
+func lastLines(text []byte, n int) string {
+	lines := strings.Split(string(bytes.TrimSpace(text)), "\n")
+	if len(lines) > n {
+		lines = lines[len(lines)-n:]
+	}
+
+	return strings.Join(lines, " | ")
+}
