@@ -14,6 +14,10 @@ func answers(ctx context.Context, kind Kind, vars []Var, set *certs.Set) error {
 	switch kind {
 	case KindRedis:
 		return redisAnswers(ctx, vars, set)
+	case KindRabbit:
+		return rabbitAnswers(ctx, vars, set)
+	case KindKafka:
+		return kafkaAnswers(ctx, vars, set)
 	default:
 		return fmt.Errorf("brokers: ask %q: no such broker", kind)
 	}

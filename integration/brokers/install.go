@@ -24,86 +24,90 @@ type installer struct {
 func newInstaller(h home, log *progress) *installer { return &installer{home: h, log: log} }
 
 // ensure returns once the programs of kind are there. The Debian packages of
-// all kinds are installed in one go by whoever comes first: apt has one lock.
+// all kinds are installed in one go by whoever needs one first: apt has one
+// lock. Meanwhile the others go on.
 func (i *installer) ensure(ctx context.Context, kind Kind, all []Kind) error {
-	i.aptOnce.Do(func() { i.aptErr = i.packages(ctx, all) })
-	if err := missing(kind); err != nil {
-		return errors.Join(err, i.aptErr)
+	if len(i.lacking(kind)) > 0 {
+		i.aptOnce.Do(func() { i.aptErr = i.packages(ctx, all) })
+		if len(i.lacking(kind)) > 0 {
+			return errors.Join(i.missing(kind), i.aptErr)
+		}
+	}
+	if kind == KindKafka {
+		return i.kafkaJars(ctx)
 	}
 
 	return nil
 }
 
-// Missing returns nil when the programs of a broker are installed, and
-// otherwise one sentence that says what is missing and how to get it.
-func Missing(kind Kind) error { return missing(kind) }
-
-func missing(kind Kind) error {
+// missing returns nil when all that a broker needs is installed, and otherwise
+// one sentence that says what is missing and how to get it.
+func (i *installer) missing(kind Kind) error {
 	if err := native(); err != nil {
 		return err
 	}
-	var lacking []string
-	for _, p := range programs(kind) {
-		if !p.there() {
-			lacking = append(lacking, p.debian)
-		}
+	if lacking := i.lacking(kind); len(lacking) > 0 {
+		return fmt.Errorf("brokers: start %s: %w: get it with `sudo apt-get install %s`, or give the address of a running one in %s",
+			kind, errMissing, strings.Join(lacking, " "), kind.names()[0])
 	}
-	if len(lacking) == 0 {
-		return nil
+	if kind == KindKafka && !i.jarsThere() {
+		return fmt.Errorf("brokers: start kafka: %w: get its jars with `go run ./integration/cmd/brokers install -only=kafka`, "+
+			"or give the address of a running one in %s", errMissing, EnvKafkaBrokers)
 	}
 
-	return fmt.Errorf("brokers: start %s: %w: get it with `sudo apt-get install %s`, or give the address of a running one in %s",
-		kind, errMissing, strings.Join(lacking, " "), kind.names()[0])
+	return nil
 }
 
 var errMissing = errors.New("a program is missing")
 
-// program is an executable and the Debian package that has it.
-type program struct {
-	debian string
-	there  func() bool
-}
-
-func programs(kind Kind) []program {
-	switch kind {
-	case KindRedis:
-		return []program{{"redis-server", inPath("redis-server")}}
-	default:
-		return nil
-	}
-}
-
-func inPath(name string) func() bool {
-	return func() bool {
+// lacking returns the Debian packages that a broker needs and the machine
+// does not have.
+func (i *installer) lacking(kind Kind) []string {
+	inPath := func(name string) bool {
 		_, err := exec.LookPath(name)
 
 		return err == nil
 	}
+
+	var packages []string
+	switch kind {
+	case KindRedis:
+		if !inPath("redis-server") {
+			packages = append(packages, "redis-server")
+		}
+	case KindRabbit:
+		if rabbitScript("rabbitmq-server") == "" || !inPath("epmd") {
+			packages = append(packages, "rabbitmq-server")
+		}
+	case KindKafka:
+		if !inPath("java") {
+			packages = append(packages, "default-jre-headless")
+		}
+		if !inPath("mvn") && !i.jarsThere() {
+			packages = append(packages, "maven")
+		}
+	}
+
+	return packages
 }
 
 // packages installs the Debian packages that are missing for the kinds.
 func (i *installer) packages(ctx context.Context, kinds []Kind) error {
 	var lacking []string
 	for _, kind := range kinds {
-		for _, p := range programs(kind) {
-			if !p.there() {
-				lacking = append(lacking, p.debian)
-			}
-		}
+		lacking = append(lacking, i.lacking(kind)...)
 	}
-	if len(lacking) == 0 {
-		return nil
-	}
+	names := strings.Join(lacking, " ")
 	if _, err := exec.LookPath("apt-get"); err != nil {
-		return fmt.Errorf("brokers: install %s: this is no Debian: %w", strings.Join(lacking, " "), err)
+		return fmt.Errorf("brokers: install %s: this is no Debian: %w", names, err)
 	}
 
 	began := time.Now()
-	i.log.line("installing %s (apt-get)", strings.Join(lacking, " "))
+	i.log.line("installing %s (apt-get)", names)
 	if err := runScript(ctx, aptScript, lacking); err != nil {
-		return fmt.Errorf("brokers: install %s: %w", strings.Join(lacking, " "), err)
+		return fmt.Errorf("brokers: install %s: %w", names, err)
 	}
-	i.log.line("installed %s in %.1f s", strings.Join(lacking, " "), time.Since(began).Seconds())
+	i.log.line("installed %s in %.1f s", names, time.Since(began).Seconds())
 
 	return nil
 }

@@ -49,6 +49,10 @@ func preferred(kind Kind) map[string]int {
 	switch kind {
 	case KindRedis:
 		return map[string]int{portPlain: 21379, portTLS: 21380}
+	case KindRabbit:
+		return map[string]int{portPlain: 21672, portTLS: 21671, portManagement: 21673, portDist: 21674, portEpmd: 21675}
+	case KindKafka:
+		return map[string]int{portPlain: 21092, portTLS: 21093, portSASL: 21094, portMTLS: 21095, portController: 21096}
 	default:
 		return nil
 	}
@@ -278,12 +282,16 @@ func (s *starter) keep(in *Instance) ([]Var, error) {
 }
 
 // sharedServer returns a product as the shared set and runs have it.
-func sharedServer(kind Kind, _ home) server {
+func sharedServer(kind Kind, h home) server {
 	switch kind {
 	case KindRedis:
 		// Nobody restarts a shared Redis, so nothing needs to be on disk; what
 		// a fault test kills is an instance of its own.
 		return redis{RedisOptions{Fsync: NoAppendOnly}}
+	case KindRabbit:
+		return rabbit{}
+	case KindKafka:
+		return kafka{libs: h.kafkaLibs()}
 	default:
 		return nil
 	}

@@ -2,6 +2,7 @@ package brokers
 
 import (
 	"context"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -83,19 +84,41 @@ func Shared(tb TB, name string) string {
 func StartRedis(tb TB, opts RedisOptions) *Instance {
 	tb.Helper()
 
-	return startPrivate(tb, KindRedis, redis{opts})
+	return startPrivate(tb, KindRedis, func(home) server { return redis{opts} })
+}
+
+// StartRabbitMQ starts a RabbitMQ of the test's own; see [StartRedis]. It takes
+// about seven seconds.
+func StartRabbitMQ(tb TB, opts RabbitMQOptions) *Instance {
+	tb.Helper()
+
+	return startPrivate(tb, KindRabbit, func(home) server { return rabbit{opts} })
+}
+
+// StartKafka starts an Apache Kafka of the test's own; see [StartRedis]. It
+// takes about four seconds.
+func StartKafka(tb TB, opts KafkaOptions) *Instance {
+	tb.Helper()
+
+	return startPrivate(tb, KindKafka, func(h home) server { return kafka{opts, h.kafkaLibs()} })
 }
 
 // startPrivate starts an instance that belongs to one test.
-func startPrivate(tb TB, kind Kind, srv server) *Instance {
+func startPrivate(tb TB, kind Kind, srv func(home) server) *Instance {
 	tb.Helper()
-	if err := installed(kind); err != nil {
+	h, err := findHome()
+	if err != nil {
+		tb.Fatalf("%v", err)
+
+		return nil
+	}
+	if err := newInstaller(h, newProgress(io.Discard)).missing(kind); err != nil {
 		absent(tb, kind, err.Error())
 
 		return nil
 	}
 
-	in, err := newPrivate(context.Background(), kind, srv)
+	in, err := h.newPrivate(context.Background(), kind, srv(h))
 	if err != nil {
 		tb.Fatalf("%v", err)
 
@@ -114,11 +137,7 @@ func startPrivate(tb TB, kind Kind, srv server) *Instance {
 }
 
 // newPrivate starts an instance in a folder of this process.
-func newPrivate(ctx context.Context, kind Kind, srv server) (*Instance, error) {
-	h, err := findHome()
-	if err != nil {
-		return nil, err
-	}
+func (h home) newPrivate(ctx context.Context, kind Kind, srv server) (*Instance, error) {
 	set, err := h.certs()
 	if err != nil {
 		return nil, err
@@ -169,9 +188,6 @@ func kindOf(name string) Kind {
 
 	return ""
 }
-
-// installed is [missing] and what a private instance needs besides.
-func installed(kind Kind) error { return missing(kind) }
 
 // Certs returns the certificates of the shared brokers, from [EnvCertsDir] or
 // else those of the checkout, which are made when missing.
