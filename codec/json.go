@@ -72,7 +72,7 @@ func (c JSON) encode(h *Header, event any) ([]byte, error) {
 		return nil, err
 	}
 	if h == nil {
-		h = l.headerOf(v)
+		h = headerOf(v)
 	}
 	s := scratches.Get().(*scratch)
 	defer s.free()
@@ -104,14 +104,14 @@ func (c JSON) Decode(data []byte, event any) error {
 }
 
 func (c JSON) decode(data []byte, event any) error {
-	l, v, err := layoutOf(event)
+	_, v, err := layoutOf(event)
 	if err != nil {
 		return err
 	}
 	if err := c.unmarshal(data, event); err != nil {
 		return err
 	}
-	h := l.headerOf(v)
+	h := headerOf(v)
 	h.OccurredAt = h.OccurredAt.UTC()
 	return nil
 }
