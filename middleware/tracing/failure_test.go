@@ -1,0 +1,149 @@
+package tracing_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"go.opentelemetry.io/otel/codes"
+
+	"github.com/leat-go/leat/middleware"
+	"github.com/leat-go/leat/middleware/tracing"
+)
+
+// refusal is an error with a type to be told by.
+type refusal struct{ why string }
+
+func (r *refusal) Error() string { return r.why }
+
+func failing(err error) message.HandlerFunc {
+	return func(*message.Message) ([]*message.Message, error) { return nil, err }
+}
+
+func TestFailure_IsOnTheSpansOfHandlerAndDelivery(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	tracer := r.tracer(tracing.Config{System: "redis"})
+	why := strings.Repeat("w", 2000)
+	err := fmt.Errorf("while charging: %w", &refusal{why})
+	if _, got := tracer.Consume(tracer.Handle(failing(err)))(event()); !errors.Is(got, err) {
+		t.Fatalf("error = %v, want the handler's", got)
+	}
+	text := ("while charging: " + why)[:1000]
+	for _, name := range []string{"redis.consume OrderPlaced", "handle send-invoice"} {
+		s := r.one(t, name)
+		if s.Status.Code != codes.Error || s.Status.Description != text {
+			t.Errorf("span %q has status %+v, want error with the first 1,000 bytes of its text", name, s.Status)
+		}
+		if got := attrs(s.Attributes)["error.type"]; got != "*tracing_test.refusal" {
+			t.Errorf("span %q has error.type %q", name, got)
+		}
+		if len(s.Events) != 1 || s.Events[0].Name != "exception" {
+			t.Fatalf("span %q has events %+v, want one exception", name, s.Events)
+		}
+		sameAttrs(t, name, s.Events[0].Attributes, map[string]string{
+			"exception.type": "*tracing_test.refusal", "exception.message": text,
+		})
+	}
+}
+
+func TestFailure_APanicGoesOnAndEndsTheSpans(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	tracer := r.tracer(tracing.Config{System: "redis"})
+	msg := event()
+	before := msg.Context()
+	func() {
+		defer func() {
+			if got := recover(); got != "boom" {
+				t.Errorf("panic = %v, want the handler's", got)
+			}
+		}()
+		_, _ = tracer.Consume(tracer.Handle(func(*message.Message) ([]*message.Message, error) { panic("boom") }))(msg)
+	}()
+	for _, name := range []string{"redis.consume OrderPlaced", "handle send-invoice"} {
+		s := r.one(t, name)
+		if s.Status.Code != codes.Error || attrs(s.Attributes)["error.type"] != "panic" {
+			t.Errorf("span %q has status %+v and attributes %v", name, s.Status, attrs(s.Attributes))
+		}
+	}
+	if msg.Context() != before {
+		t.Error("the message kept the middleware's context")
+	}
+	if got := r.count(t, "leat.in_flight"); got["messaging.system=redis"] != 0 || len(got) != 1 {
+		t.Errorf("in flight after the panic: %v, want 0", got)
+	}
+}
+
+func TestFailure_HandedBackIsNone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	tracer := r.tracer(tracing.Config{System: "redis"})
+	err := fmt.Errorf("draining: %w", middleware.ErrHandedBack)
+	if _, got := tracer.Consume(failing(err))(event()); !errors.Is(got, middleware.ErrHandedBack) {
+		t.Fatalf("error = %v, want the handler's", got)
+	}
+	s := r.one(t, "redis.consume OrderPlaced")
+	if s.Status.Code != codes.Unset || len(s.Events) != 1 || s.Events[0].Name != "leat.handed_back" {
+		t.Errorf("status = %+v, events = %+v; want unset and one leat.handed_back", s.Status, s.Events)
+	}
+	if got := r.times(t, "messaging.process.duration"); got["messaging.operation.name=consume,messaging.system=redis"] != 1 {
+		t.Errorf("process.duration = %v, want one without an error", got)
+	}
+}
+
+func TestOnRetry_IsCountedByHandlerAndSeenInTheDelivery(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	tracer := r.tracer(tracing.Config{System: "redis"})
+	_, err := tracer.Consume(func(msg *message.Message) ([]*message.Message, error) {
+		tracer.OnRetry(msg, middleware.RetryInfo{Attempt: 1, Delay: 1500 * time.Millisecond, Err: errors.New("secret")})
+		return nil, nil
+	})(event())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := r.one(t, "redis.consume OrderPlaced")
+	if len(s.Events) != 1 || s.Events[0].Name != "leat.retry" {
+		t.Fatalf("events = %+v, want one leat.retry", s.Events)
+	}
+	sameAttrs(t, "event", s.Events[0].Attributes, map[string]string{
+		"leat.handler": "send-invoice", "leat.attempt": "1", "leat.retry.delay": "1.5",
+	})
+	if got := r.count(t, "leat.retries"); got["leat.handler=send-invoice,messaging.system=redis"] != 1 || len(got) != 1 {
+		t.Errorf("leat.retries = %v", got)
+	}
+}
+
+func TestBuried_IsCountedByHandlerAndFailsTheDelivery(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	tracer := r.tracer(tracing.Config{System: "redis"})
+	_, err := tracer.Consume(func(msg *message.Message) ([]*message.Message, error) {
+		tracer.Buried(msg.Context(), "permanent_error", []string{"send-invoice", "audit"})
+		tracer.Buried(msg.Context(), "deserialization_error", nil)
+		return nil, nil
+	})(event())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := r.one(t, "redis.consume OrderPlaced"); s.Status.Code != codes.Error || len(s.Events) != 2 {
+		t.Errorf("status = %+v, events = %+v", s.Status, s.Events)
+	}
+	got := r.count(t, "leat.dead_letters")
+	for _, point := range []string{
+		"leat.dead_letter.reason=permanent_error,leat.handler=send-invoice,messaging.system=redis",
+		"leat.dead_letter.reason=permanent_error,leat.handler=audit,messaging.system=redis",
+		"leat.dead_letter.reason=deserialization_error,messaging.system=redis",
+	} {
+		if got[point] != 1 {
+			t.Errorf("leat.dead_letters{%s} = %d, want 1", point, got[point])
+		}
+	}
+	if len(got) != 3 {
+		t.Errorf("leat.dead_letters = %v, want 3 points", got)
+	}
+}
