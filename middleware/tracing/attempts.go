@@ -6,8 +6,8 @@ import (
 )
 
 // attempts counts, for one delivery, how often each handler has begun. Consume
-// puts it into the context, so that Handle can number its spans whatever
-// middleware does the retrying.
+// puts it into the context, so that Handle can number its spans also where
+// something other than middleware.Retry does the retrying.
 type attempts struct {
 	mu   sync.Mutex
 	runs []run // few: one for each handler of one event

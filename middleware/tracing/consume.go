@@ -22,8 +22,8 @@ import (
 // to the context that the letter carried.
 //
 // The span is in the context of the message while h runs, and then no more. It
-// fails when h returns an error or panics; a delivery that was handed back at
-// shutdown did not fail. Messages that h returns continue the trace.
+// fails when h returns an error or panics. A delivery that was handed back at
+// shutdown did not fail, nor did one that was discarded. Messages that h returns continue the trace.
 //
 // It stands outside of everything that handles errors, retries included: there
 // it measures the whole delivery. Without an SDK it calls h, with the carried
@@ -99,6 +99,10 @@ func (t *Tracer) finish(span trace.Span, err error, returned bool) (errorType st
 	case errors.Is(err, middleware.ErrHandedBack):
 		if span != nil {
 			span.AddEvent(eventHandedBack)
+		}
+	case err != nil && middleware.IsDiscard(err):
+		if span != nil && span.IsRecording() {
+			except(span, err, t.errorType(err))
 		}
 	case err != nil:
 		errorType = t.errorType(err)

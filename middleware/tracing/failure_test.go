@@ -95,6 +95,45 @@ func TestFailure_HandedBackIsNone(t *testing.T) {
 	}
 }
 
+func TestFailure_DiscardedIsNone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	tracer := r.tracer(tracing.Config{System: "redis"})
+	if _, err := tracer.Handle(failing(middleware.Discard(&refusal{"too old"})))(event()); err == nil {
+		t.Fatal("the handler's error is gone")
+	}
+	s := r.one(t, "handle send-invoice")
+	if s.Status.Code != codes.Unset || len(s.Events) != 1 || s.Events[0].Name != "exception" {
+		t.Fatalf("status = %+v, events = %+v; want unset and one exception", s.Status, s.Events)
+	}
+	sameAttrs(t, "event", s.Events[0].Attributes, map[string]string{
+		"exception.type": "*tracing_test.refusal", "exception.message": "too old",
+	})
+	if got := r.times(t, "leat.handler.duration"); got["leat.handler=send-invoice,messaging.system=redis"] != 1 {
+		t.Errorf("handler.duration = %v, want one without an error", got)
+	}
+}
+
+func TestFailure_TypeIsTheUsersOwn(t *testing.T) {
+	t.Parallel()
+	cause := &refusal{"no"}
+	for want, err := range map[string]error{
+		"*tracing_test.refusal":      fmt.Errorf("a: %w", middleware.Permanent(fmt.Errorf("b: %w", cause))),
+		"*errors.errorString":        middleware.RetryAfter(errors.New("busy"), time.Second),
+		"*middleware.ExhaustedError": &middleware.ExhaustedError{Attempts: 4, Err: cause},
+		"*middleware.HandlersError":  &middleware.HandlersError{Failures: []middleware.HandlerFailure{{Handler: "a", Err: cause}}},
+		"type-x":                     fmt.Errorf("c: %w", named("x")),
+		"*fmt.wrapErrors":            fmt.Errorf("%w, %w", cause, cause),
+		"*errors.joinError":          errors.Join(cause, cause),
+	} {
+		r := newRig(t)
+		_, _ = r.tracer(tracing.Config{}).Handle(failing(err))(event())
+		if got := attrs(r.one(t, "handle send-invoice").Attributes)["error.type"]; got != want {
+			t.Errorf("error.type of %T = %q, want %q", err, got, want)
+		}
+	}
+}
+
 func TestOnRetry_IsCountedByHandlerAndSeenInTheDelivery(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -16,8 +16,8 @@ import (
 // Handle is a [message.HandlerMiddleware] that makes one span for each attempt
 // of one handler, named after middleware.HandlerName: the child of the span in
 // the message's context, which is Consume's. It stands inside of what retries,
-// next to the handler. Where Consume stands outside, the span tells the number
-// of the attempt.
+// next to the handler. The span tells the number of the attempt, whatever does
+// the retrying: where that is not middleware.Retry, Consume must stand outside.
 //
 // The span is in the context of the message while h runs, so what h publishes
 // with that context is its child, and so are the messages that it returns.
@@ -51,9 +51,8 @@ func (t *Tracer) handle(
 	if tracer != nil {
 		ctx, span = tracer.Start(ctx, v.spanName, v.start...)
 		if span.IsRecording() {
-			if n := begin(ctx, v.handler); n > 0 {
-				span.SetAttributes(keyAttempt.Int(n))
-			}
+			// Retry counts its own attempts; Watermill's and the user's do not.
+			span.SetAttributes(keyAttempt.Int(max(begin(ctx, v.handler), middleware.Attempt(ctx))))
 			if eventType := msg.Metadata[wire.EventType]; eventType != "" {
 				span.SetAttributes(text(keyEventType, eventType))
 			}

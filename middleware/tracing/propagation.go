@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/internal/wire"
 )
 
@@ -108,11 +109,8 @@ func (t *Tracer) pass(ctx context.Context, msgs []*message.Message) {
 // message carries the context of its first publishing, which the letter must
 // keep and to which spans are linked.
 func keepsContext(m message.Metadata) bool {
-	return m[wire.ReplayCount] != "" || m[reasonKey] != ""
+	return m[wire.ReplayCount] != "" || m[dlq.KeyReason] != ""
 }
-
-// reasonKey marks a letter: every letter on the wire says why it was buried.
-const reasonKey = "dlq_reason"
 
 // leave takes the middleware's context off the consumed message and makes the
 // span in it the parent of the messages that the handler returned, so that a

@@ -35,3 +35,7 @@ func New(c Config) *Tracer {
 	t.endpoints.fallback = newEndpoint(endpointKey{system: c.System, topic: c.Topic, group: c.Group})
 	return t
 }
+
+// Enabled reports whether spans or metrics go anywhere at this moment. Where
+// it is false, nothing of what the tracer would read needs to be prepared.
+func (t *Tracer) Enabled() bool { return t.spans.get() != nil || t.metrics.get() }
