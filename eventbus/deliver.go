@@ -1,0 +1,178 @@
+package eventbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/codec"
+	"github.com/leat-go/leat/dlq"
+	"github.com/leat-go/leat/middleware"
+)
+
+// handle is the consumer half of the bus: the function that a Watermill router
+// calls for each message. It returns an error only when the message's context
+// ended before the message was finished, which hands it back; never for what a
+// handler did, since an error here is a nack.
+func (b *Bus) handle(msg *message.Message) error {
+	d := &delivery{Context: msg.Context(), bus: b}
+	msg.SetContext(d)
+	return b.conclude(d, b.pass(d, msg))
+}
+
+// pass runs the message chain. Burial is tried inside it until it is
+// confirmed; what comes out of it while the context lives is a defect of a
+// middleware or of a store that panics, and must not become a nack either: the
+// message waits, and goes through again.
+func (b *Bus) pass(d *delivery, msg *message.Message) error {
+	wait := 100 * time.Millisecond
+	for {
+		_, err := b.chain(msg)
+		if err == nil || errors.Is(err, middleware.ErrHandedBack) {
+			return err
+		}
+		if d.Err() != nil {
+			return fmt.Errorf("%w: %w", middleware.ErrHandedBack, context.Cause(d))
+		}
+		b.log.Error("message chain failed, will run again", append(b.facts(d, msg), slog.Any("error", err), slog.Duration("in", wait))...)
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-d.Done():
+		}
+		timer.Stop()
+		wait = min(2*wait, 30*time.Second)
+		msg.SetContext(d)
+	}
+}
+
+func (b *Bus) conclude(d *delivery, err error) error {
+	c := &b.counts
+	if err != nil {
+		c.handedBack.Add(1)
+		return err
+	}
+	c.lastConsume.Store(time.Now().UnixNano())
+	switch d.verdict {
+	case succeeded:
+		c.success.Add(1)
+	case failed:
+		c.failed.Add(1)
+	case skipped:
+		c.skipped.Add(1)
+	}
+	return nil
+}
+
+// deliver is publishing in memory: each event goes through the same chain, one
+// after another, and is refused no more once its turn has come. What a handler
+// does is not the publisher's business; only an event whose handling was cut
+// short, by the publisher's context or the bus's shutdown, is told: nobody
+// else has it.
+func (b *Bus) deliver(ctx context.Context, batch []outgoing) []error {
+	var errs []error
+	fail := func(i int, err error) {
+		if errs == nil {
+			errs = make([]error, len(batch))
+		}
+		errs[i] = err
+	}
+	for i := range batch {
+		if err := ctx.Err(); err != nil {
+			fail(i, fmt.Errorf("not handled: %w", context.Cause(ctx)))
+			continue
+		}
+		if err := b.deliverOne(ctx, &batch[i]); err != nil {
+			fail(i, fmt.Errorf("%w: %w", ErrUnknown, err))
+		}
+	}
+	return errs
+}
+
+func (b *Bus) deliverOne(ctx context.Context, out *outgoing) error {
+	d := &delivery{Context: ctx, bus: b, kill: b.kill, et: out.et, event: out.event, base: &out.base}
+	defer d.release()
+	msg := &message.Message{UUID: out.base.EventID}
+	if b.wire {
+		if err := b.spell(d, msg); err != nil {
+			return err
+		}
+	} else if b.tracer.Enabled() {
+		msg.Metadata = metadata(d.base) // the trace goes on in it, as on a wire
+	}
+	msg.SetContext(ctx)
+	span := b.tracer.StartPublish(ctx, msg)
+	d.Context = msg.Context()
+	msg.SetContext(d)
+	err := b.conclude(d, b.pass(d, msg))
+	span.End(err)
+	return err
+}
+
+// spell gives a message in memory the payload and metadata that it would have
+// on a wire: for middleware that looks at them, and for letters.
+func (b *Bus) spell(d *delivery, msg *message.Message) error {
+	if !b.direct || msg.Payload != nil {
+		return nil
+	}
+	if msg.Metadata == nil {
+		msg.Metadata = metadata(d.base)
+	}
+	payload, err := b.cfg.Codec.Encode((*codec.Header)(d.base), d.event)
+	msg.Payload = payload
+	return err
+}
+
+// deadLetter is the step that buries, or with DisableDLQ drops, what handlers
+// gave up on, and sees what became of the delivery.
+func (b *Bus) deadLetter() middleware.DeadLetter {
+	fail := func(ctx context.Context) {
+		b.counts.lastErr.Store(time.Now().UnixNano())
+		if d := deliveryFrom(ctx); d != nil {
+			d.verdict = failed
+		}
+	}
+	step := middleware.DeadLetter{
+		Group: b.cfg.Group, Topic: b.cfg.Topic, Disabled: b.cfg.DisableDLQ, Logger: b.log,
+		OnBuried: func(ctx context.Context, l dlq.Letter) {
+			b.counts.buried.Add(1)
+			fail(ctx)
+		},
+		OnBuryError: func(context.Context, dlq.Letter, int, error) {
+			b.counts.burialErrors.Add(1)
+			b.counts.lastErr.Store(time.Now().UnixNano())
+		},
+		OnDropped: func(ctx context.Context, l dlq.Letter) { fail(ctx) },
+	}
+	if !b.cfg.DisableDLQ {
+		step.Burier = b.store
+	}
+	return step
+}
+
+// spelled makes sure that what goes wrong inside has its bytes for the letter.
+func (b *Bus) spelled(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		d := deliveryFrom(msg.Context())
+		_, err := next(msg)
+		if err != nil && d != nil {
+			if encodeErr := b.spell(d, msg); encodeErr != nil {
+				b.log.Error("letter without payload: encode failed", append(b.facts(d, msg), slog.Any("error", encodeErr))...)
+			}
+		}
+		return nil, err
+	}
+}
+
+func (b *Bus) facts(d *delivery, msg *message.Message) []any {
+	facts := []any{slog.String("event_id", msg.UUID), slog.String("topic", b.cfg.Topic), slog.String("group", b.cfg.Group)}
+	name := msg.Metadata["event_type"]
+	if d != nil && d.et != nil {
+		name = d.et.name
+	}
+	return append(facts, slog.String("event_type", name))
+}

@@ -1,0 +1,150 @@
+package eventbus
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/internal/ctxkey"
+)
+
+// verdict is what became of a delivery.
+type verdict int
+
+const (
+	succeeded verdict = iota
+	skipped           // nobody here wanted it
+	failed            // somebody gave up on it: buried or dropped
+)
+
+// delivery is one message on its way through the bus, and the context that its
+// handlers see. On a broker that is the transport's: live until the drain's
+// deadline. In memory it is the publisher's, and ends at the drain's deadline
+// too; the two are joined only when somebody asks for Done.
+type delivery struct {
+	context.Context
+	bus  *Bus
+	kill context.Context // in memory: ends at the drain's deadline; else nil
+
+	// In memory the event is here from the start; else after its decoding.
+	et    *eventType
+	event Event
+	base  *Base
+
+	verdict verdict
+
+	join   sync.Once
+	joined atomic.Pointer[joint]
+}
+
+type deliveryKey struct{}
+
+func deliveryFrom(ctx context.Context) *delivery {
+	d, _ := ctx.Value(deliveryKey{}).(*delivery)
+	return d
+}
+
+// joint is a context that ends with either of two.
+type joint struct {
+	ctx   context.Context
+	leave func()
+}
+
+// Value finds the delivery itself; other keys belong to the contexts that it
+// stands for, so that package context finds the one that cancels.
+func (d *delivery) Value(key any) any {
+	if key == (deliveryKey{}) {
+		return d
+	}
+	if d.kill != nil {
+		if j := d.joined.Load(); j != nil && j.ctx != d.kill {
+			return j.ctx.Value(key)
+		}
+		if d.Context.Done() == nil || d.kill.Err() != nil && d.Context.Err() == nil {
+			if v := d.kill.Value(key); v != nil {
+				return v
+			}
+		}
+	}
+	return d.Context.Value(key)
+}
+
+// Done ends with the first of the two contexts.
+func (d *delivery) Done() <-chan struct{} {
+	switch {
+	case d.kill == nil:
+		return d.Context.Done()
+	case d.Context.Done() == nil:
+		return d.kill.Done()
+	}
+	d.join.Do(func() {
+		ctx, cancel := context.WithCancelCause(d.Context)
+		stop := context.AfterFunc(d.kill, func() { cancel(context.Cause(d.kill)) })
+		d.joined.Store(&joint{ctx: ctx, leave: func() { stop(); cancel(nil) }})
+	})
+	return d.joined.Load().ctx.Done()
+}
+
+// Err is that of the first context that ended.
+func (d *delivery) Err() error {
+	if j := d.joined.Load(); j != nil && j.ctx != d.kill {
+		return j.ctx.Err()
+	}
+	if err := d.Context.Err(); err != nil || d.kill == nil {
+		return err
+	}
+	return d.kill.Err()
+}
+
+// release ends the joined context, so that a publisher's long-lived context
+// does not collect them. Who keeps a handler's context beyond that and only
+// then asks for Done gets the bus's own.
+func (d *delivery) release() {
+	if d.kill == nil {
+		return
+	}
+	d.join.Do(func() { d.joined.Store(d.bus.killed) })
+	if j := d.joined.Load(); j.leave != nil {
+		j.leave()
+	}
+}
+
+// attempts is the context of one handler with one event: through all of its
+// attempts, with their record for the letter.
+type attempts struct {
+	context.Context
+	sub     *subscription
+	event   Event
+	n       int
+	firstAt time.Time
+	lastAt  time.Time
+}
+
+type attemptsKey struct{}
+
+// Value finds the attempts themselves and the handler's name.
+func (a *attempts) Value(key any) any {
+	switch key.(type) {
+	case attemptsKey:
+		return a
+	case ctxkey.Handler:
+		return a.sub.nameAny
+	}
+	return a.Context.Value(key)
+}
+
+func attemptsFrom(ctx context.Context) *attempts {
+	a, _ := ctx.Value(attemptsKey{}).(*attempts)
+	return a
+}
+
+// message returns what the handler's chain gets: its own message, so that no
+// middleware of one handler disturbs another, with the payload shared.
+func (a *attempts) message(m *message.Message, md message.Metadata) *message.Message {
+	own := &message.Message{UUID: m.UUID, Metadata: md, Payload: m.Payload}
+	own.SetContext(a)
+	return own
+}

@@ -1,0 +1,238 @@
+package eventbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/router"
+)
+
+// Report tells what a shutdown did.
+type Report struct {
+	// Finished counts what was under way when the drain began and was
+	// finished: deliveries; in memory, publishes.
+	Finished int
+	// HandedBack counts deliveries that were not finished by the deadline:
+	// they stay with the broker and come again. In memory, publishes that
+	// were cut short: their callers were told.
+	HandedBack int
+	// Duration is how long it took.
+	Duration time.Duration
+}
+
+type life struct {
+	mu       sync.Mutex
+	running  bool // by Run or Mount, for good
+	router   *router.Router
+	drained  router.Report
+	stopping bool
+	done     chan struct{} // closed when the first Shutdown is through
+}
+
+// claim makes the caller the one that consumes.
+func (b *Bus) claim() error {
+	b.life.mu.Lock()
+	defer b.life.mu.Unlock()
+	switch {
+	case b.life.stopping:
+		return ErrClosed
+	case b.cfg.Subscriber == nil && !b.direct:
+		return ErrNoSubscriber
+	case b.life.running:
+		return ErrRunning
+	}
+	b.life.running = true
+	return nil
+}
+
+// Run consumes until ctx ends or Shutdown is called, then drains within
+// DrainTimeout and returns: nil after a clean stop, an error that wraps
+// router.ErrCloseTimeout when handlers outlived the deadline, any other error
+// when consuming could not start. A bus runs once; publishing goes on until
+// Shutdown, which a program calls last. In memory there is nothing to consume:
+// Run waits.
+func (b *Bus) Run(ctx context.Context) error {
+	if err := b.claim(); err != nil {
+		return err
+	}
+	if b.direct {
+		select {
+		case <-ctx.Done():
+		case <-b.life.done:
+		}
+		return nil
+	}
+	r, err := router.New(router.Config{DrainTimeout: b.cfg.DrainTimeout, Logger: b.log})
+	if err != nil {
+		return err
+	}
+	if err := r.Mount(mounted{b}); err != nil {
+		return err
+	}
+	b.life.mu.Lock()
+	if b.life.stopping {
+		b.life.mu.Unlock()
+		return ErrClosed
+	}
+	b.life.router = r
+	b.life.mu.Unlock()
+	return r.Run(ctx)
+}
+
+// Mount makes the bus's consumer half a handler of a Watermill router that the
+// caller owns, runs and closes. The handler is named leat.{topic}.{group}; a
+// router can have one of that name, a second is refused with [ErrDuplicate].
+// Closing the router drains the bus, as long as the router's CloseTimeout
+// allows. Mount before the router runs, or call its RunHandlers afterwards.
+// Instead of [Bus.Run], once.
+func (b *Bus) Mount(r *message.Router) error {
+	if r == nil {
+		return errors.New("eventbus: mount: the router is nil")
+	}
+	if err := b.claim(); err != nil {
+		return err
+	}
+	if b.direct {
+		return nil
+	}
+	err := mounted{b}.Mount(r)
+	if err != nil {
+		b.life.mu.Lock()
+		b.life.running = false
+		b.life.mu.Unlock()
+	}
+	return err
+}
+
+// mounted is the bus as the router's guest.
+type mounted struct{ bus *Bus }
+
+// Mount adds the handler.
+func (m mounted) Mount(r *message.Router) (err error) {
+	b := m.bus
+	name := "leat." + b.cfg.Topic + "." + b.cfg.Group
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case message.DuplicateHandlerNameError:
+			err = fmt.Errorf("eventbus: mount: %w: the router has a handler %q: give the second bus another topic or group, or a router of its own", ErrDuplicate, name)
+		default:
+			panic(p)
+		}
+	}()
+	r.AddConsumerHandler(name, b.cfg.Topic, b.sub, b.handle)
+	return nil
+}
+
+// Drain stops the consumer half.
+func (m mounted) Drain(ctx context.Context) (router.Report, error) { return m.bus.drain(ctx) }
+
+func (b *Bus) drain(ctx context.Context) (router.Report, error) {
+	report, err := b.sub.Drain(ctx)
+	b.life.mu.Lock()
+	defer b.life.mu.Unlock()
+	if report.Finished+report.HandedBack > 0 || b.life.drained.Duration == 0 {
+		b.life.drained = report
+	}
+	return b.life.drained, err
+}
+
+// Shutdown ends the bus: it stops the intake, lets running handlers finish
+// with a live context until ctx ends, acks what finished, hands back what did
+// not, waits for publishes under way, background ones included, and closes
+// what the bus opened. Without a deadline in ctx it takes DrainTimeout at
+// most. Handlers can publish until they are done.
+//
+// It returns the counts, and an error that wraps router.ErrCloseTimeout when
+// something outlived the deadline. A second call waits for the first one and
+// returns nil; before Run there is nothing to drain. It must not be called by
+// a handler.
+func (b *Bus) Shutdown(ctx context.Context) (Report, error) {
+	b.life.mu.Lock()
+	if b.life.stopping {
+		b.life.mu.Unlock()
+		select {
+		case <-b.life.done:
+			return Report{}, nil
+		case <-ctx.Done():
+			return Report{}, context.Cause(ctx)
+		}
+	}
+	b.life.stopping = true
+	r, running := b.life.router, b.life.running
+	b.life.mu.Unlock()
+	defer close(b.life.done)
+
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, b.cfg.DrainTimeout)
+		defer cancel()
+	}
+	start := time.Now()
+	var report Report
+	var errs []error
+	if b.direct {
+		report.Finished = b.gate.move(draining)
+	} else if running {
+		var drained router.Report
+		var err error
+		if r != nil {
+			drained, err = r.Shutdown(ctx)
+			if d := b.lastDrain(); drained.Finished+drained.HandedBack == 0 {
+				drained = d
+			}
+		} else {
+			drained, err = b.drain(ctx)
+		}
+		report.Finished, report.HandedBack = drained.Finished, drained.HandedBack
+		errs = append(errs, err)
+	}
+	left := b.finishPublishing(ctx)
+	if b.direct {
+		report.Finished -= left
+		report.HandedBack = left
+	}
+	if left > 0 {
+		errs = append(errs, fmt.Errorf("eventbus: shutdown: %w: %d publishes were cut short", router.ErrCloseTimeout, left))
+	}
+	if b.cfg.OnClose != nil {
+		errs = append(errs, b.cfg.OnClose(ctx))
+	}
+	report.Duration = time.Since(start)
+	err := errors.Join(errs...)
+	b.log.Info("bus shut down", slog.String("topic", b.cfg.Topic), slog.String("group", b.cfg.Group), slog.Int("finished", report.Finished),
+		slog.Int("handed_back", report.HandedBack), slog.Duration("took", report.Duration), slog.Any("error", err))
+	return report, err
+}
+
+// killGrace is how long publishes whose context was just ended are waited for.
+const killGrace = 500 * time.Millisecond
+
+// finishPublishing waits for the publishes under way, then ends what is left,
+// and returns how many that were.
+func (b *Bus) finishPublishing(ctx context.Context) int {
+	if b.direct {
+		b.gate.wait(ctx) // nested ones may still come; a moment without any is the end
+	}
+	b.gate.move(shut)
+	left := b.gate.wait(ctx)
+	b.killNow(router.ErrDrainDeadline)
+	if left > 0 {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), killGrace)
+		defer cancel()
+		b.gate.wait(grace)
+	}
+	return left
+}
+
+func (b *Bus) lastDrain() router.Report {
+	b.life.mu.Lock()
+	defer b.life.mu.Unlock()
+	return b.life.drained
+}
