@@ -156,6 +156,7 @@ func (c *checker) fields(t reflect.Type, path string) {
 				c.fields(f.Type, strings.TrimPrefix(path+"."+f.Name, "."))
 			}
 		}
+	default: // booleans, numbers and strings
 	}
 }
 

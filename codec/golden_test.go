@@ -126,6 +126,7 @@ func TestJSON_Golden(t *testing.T) {
 	t.Parallel()
 	for name, event := range corners() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			doc, err := codec.JSON{}.Encode(nil, event)
 			if err != nil {
 				t.Fatal(err)

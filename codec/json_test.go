@@ -75,6 +75,7 @@ func TestJSON_EncodeRefuses(t *testing.T) {
 		"2 MiB":                 {&Everything{Base: base, Text: strings.Repeat("x", 2<<20)}, codec.ErrTooLarge, "the limit is 1048576"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			doc, err := codec.JSON{}.Encode(nil, tc.event)
 			var encodeError *codec.EncodeError
 			if !errors.As(err, &encodeError) {

@@ -79,7 +79,7 @@ func (s *summary) failures() []string {
 	for _, p := range s.order {
 		before := len(names)
 		for _, t := range p.order {
-			if t.outcome == "fail" && !(t.parent && s.hasFailedChild(p, t)) {
+			if t.outcome == "fail" && (!t.parent || !s.hasFailedChild(p, t)) {
 				names = append(names, s.short(p.path)+" "+t.name)
 			}
 		}
