@@ -13,6 +13,9 @@ var ErrNotFound = errors.New("dlq: letter not found")
 // empty listing is never used to say that.
 var ErrUnavailable = errors.New("dlq: unavailable")
 
+// ErrReplaying is returned for a letter that another call is replaying.
+var ErrReplaying = errors.New("dlq: letter is being replayed")
+
 // FullError reports that a bounded store takes no more letters. Nothing of what
 // it holds was dropped; the letter that did not fit is still its owner's.
 type FullError struct {

@@ -56,12 +56,12 @@ func (c Config) Validate() error {
 }
 
 // Queue is a dead letter queue with the verbs that people use. Its methods may
-// be called from many goroutines. Replays of one Queue run one after another,
-// so that two calls do not replay one letter twice; two processes that replay
+// be called from many goroutines, also from handlers that a replay runs. Two
+// calls on one Queue never replay one letter twice; two processes that replay
 // the same letter at the same moment can double its message.
 type Queue struct {
-	config    Config
-	replaying chan struct{} // held while replaying
+	config Config
+	claims claims
 }
 
 // New returns a queue over a store. It does no I/O.
@@ -75,7 +75,7 @@ func New(c Config) (*Queue, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Queue{config: c, replaying: make(chan struct{}, 1)}, nil
+	return &Queue{config: c}, nil
 }
 
 // List yields the letters that q chooses; see [Store].

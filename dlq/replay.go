@@ -58,65 +58,76 @@ type Report struct {
 // that failed, in the group in which they failed.
 //
 // It blocks until the publisher has confirmed and the letter is removed, and
-// ends with ctx. Errors: [ErrNotFound], a [*ReplayLimitError] at the cap, a
-// [*ReplayError] that tells whether the message went out, [ErrUnavailable]
-// without a publisher. Another replay on the same Queue is waited for.
+// ends with ctx. Errors: [ErrNotFound], [ErrReplaying], a [*ReplayLimitError] at
+// the cap, a [*ReplayError] that tells whether the message went out,
+// [ErrUnavailable] without a publisher.
 func (q *Queue) Replay(ctx context.Context, id string, opts ...ReplayOption) error {
-	release, err := q.begin(ctx)
-	if err != nil {
-		return err
+	if q.config.Publisher == nil {
+		return errNoPublisher()
 	}
-	defer release()
+	if err := q.claims.take(id); err != nil {
+		return fmt.Errorf("dlq: replay %q: %w", id, err)
+	}
+	replayed := false
+	defer func() { q.claims.release(id, replayed) }()
 	l, err := q.config.Store.Get(ctx, id)
 	if err != nil {
 		return err
 	}
-	return q.replay(ctx, l, options(opts))
+	err = q.replay(ctx, l, options(opts))
+	replayed = err == nil
+	return err
 }
 
 // ReplayAll replays the letters that query chooses, in its order, those that
 // are there when it begins. Letters at the cap and letters without a topic are
-// left and counted; any other failure ends the call, because it would meet the
-// rest as well. The report is right in either case.
+// left and counted; those that another call is replaying are left to it. Any
+// other failure ends the call, because it would meet the rest as well. The
+// report is right in either case.
 func (q *Queue) ReplayAll(ctx context.Context, query Query, opts ...ReplayOption) (Report, error) {
 	var report Report
-	release, err := q.begin(ctx)
-	if err != nil {
-		return report, err
+	if q.config.Publisher == nil {
+		return report, errNoPublisher()
 	}
-	defer release()
+	q.claims.beginSweep()
+	defer q.claims.endSweep()
 	o := options(opts)
 	for l, err := range q.config.Store.List(ctx, query) {
 		if err != nil {
 			return report, err
 		}
-		err = q.replay(ctx, l, o)
-		switch {
-		case err == nil:
-			report.Replayed++
-		case refused(err):
-			report.Refused++
-			if len(report.Refusals) < MaxRefusals {
-				report.Refusals = append(report.Refusals, Refusal{ID: l.ID, Err: err})
-			}
-		default:
+		if err = q.sweep(ctx, l, o, &report); err != nil {
 			return report, err
 		}
 	}
 	return report, nil
 }
 
-// begin waits for its turn.
-func (q *Queue) begin(ctx context.Context) (release func(), err error) {
-	if q.config.Publisher == nil {
-		return nil, fmt.Errorf("dlq: replay: no publisher: %w", ErrUnavailable)
+// sweep replays one letter of a listing.
+func (q *Queue) sweep(ctx context.Context, l Letter, o replayOptions, report *Report) error {
+	if q.claims.take(l.ID) != nil {
+		return nil
 	}
-	select {
-	case q.replaying <- struct{}{}:
-		return func() { <-q.replaying }, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("dlq: replay: wait for another replay: %w", context.Cause(ctx))
+	replayed := false
+	defer func() { q.claims.release(l.ID, replayed) }()
+	err := q.replay(ctx, l, o)
+	switch {
+	case err == nil:
+		replayed = true
+		report.Replayed++
+		return nil
+	case refused(err):
+		report.Refused++
+		if len(report.Refusals) < MaxRefusals {
+			report.Refusals = append(report.Refusals, Refusal{ID: l.ID, Err: err})
+		}
+		return nil
 	}
+	return err
+}
+
+func errNoPublisher() error {
+	return fmt.Errorf("dlq: replay: no publisher: %w", ErrUnavailable)
 }
 
 var errNoTopic = errors.New("letter does not say where it came from: name a topic")

@@ -39,6 +39,9 @@ const (
 // handed back. So the middleware blocks for as long as the dead letter queue is
 // broken; that, and not losing the message, is the way to say so.
 //
+// A delivery that its transport could not make a message of ([Delivery]'s
+// Malformed) is buried as it came; no handler sees it.
+//
 // A copy is buried, with the metadata of the message as it is then: handlers
 // must not modify the message.
 type DeadLetter struct {
@@ -104,6 +107,9 @@ func (d DeadLetter) Middleware(h message.HandlerFunc) message.HandlerFunc {
 	d.Logger = orDiscard(d.Logger)
 	return func(msg *message.Message) ([]*message.Message, error) {
 		ctx := msg.Context()
+		if delivery := DeliveryFrom(ctx); delivery != nil && delivery.Malformed != nil {
+			return nil, d.failed(ctx, msg, &undecodableError{delivery.Malformed})
+		}
 		produced, err := h(msg)
 		if err == nil {
 			return produced, nil
@@ -112,6 +118,14 @@ func (d DeadLetter) Middleware(h message.HandlerFunc) message.HandlerFunc {
 		return nil, d.failed(ctx, msg, err)
 	}
 }
+
+// undecodableError marks what a transport could not read, whatever error it
+// gave for that.
+type undecodableError struct{ err error }
+
+func (e *undecodableError) Error() string   { return e.err.Error() }
+func (e *undecodableError) Unwrap() error   { return e.err }
+func (*undecodableError) Undecodable() bool { return true }
 
 func (d *DeadLetter) failed(ctx context.Context, msg *message.Message, err error) error {
 	switch classify(err) {

@@ -115,7 +115,7 @@ func typeOf(err error) string {
 	for {
 		name := fmt.Sprintf("%T", err)
 		switch err.(type) { //nolint:errorlint // the chain is walked here, level by level
-		case *ExhaustedError, *triedError, *steeredError, *retryAfterError:
+		case *ExhaustedError, *triedError, *steeredError, *retryAfterError, *undecodableError:
 		default:
 			switch name {
 			case "*fmt.wrapError", "*fmt.wrapErrors", "*errors.joinError", "*backoff.PermanentError",
