@@ -26,6 +26,47 @@ const (
 	inFlightPerWorker = 16
 )
 
+// Config configures a [Router]. The zero value is usable.
+type Config struct {
+	// DrainTimeout bounds a drain that was given no deadline: by the end of
+	// Run's context, or by Shutdown with a context without one. 0 means
+	// [DefaultDrainTimeout].
+	DrainTimeout time.Duration
+
+	// SettleTimeout is DrainConfig.SettleTimeout for the subscribers that the
+	// router decorates. 0 means [DefaultSettleTimeout].
+	SettleTimeout time.Duration
+
+	// Logger receives what happens to the router and to its handlers, from
+	// Watermill too; nothing per message at level info. nil discards.
+	Logger *slog.Logger
+}
+
+// Validate reports every problem of the configuration at once, or nil.
+func (c Config) Validate() error {
+	var errs []error
+	if c.DrainTimeout < 0 {
+		errs = append(errs, errors.New("router: Config.DrainTimeout: must not be negative"))
+	}
+	if c.SettleTimeout < 0 {
+		errs = append(errs, errors.New("router: Config.SettleTimeout: must not be negative"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) withDefaults() Config {
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = DefaultDrainTimeout
+	}
+	if c.SettleTimeout == 0 {
+		c.SettleTimeout = DefaultSettleTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
 // DrainConfig configures [Decorate]. The zero value is usable.
 type DrainConfig struct {
 	// Concurrency is how many messages of one subscription may be handled at a

@@ -21,7 +21,7 @@ type Subscriber struct {
 	subs   map[*subscription]struct{}
 }
 
-var _ Drainer = (*Subscriber)(nil)
+var _ SubscriptionDrainer = (*Subscriber)(nil)
 
 // Decorate returns a subscriber that delivers what sub delivers, and that
 // drains: on Drain, on Close, and when the context of Subscribe ends. It works
@@ -73,8 +73,16 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		return nil, ErrClosed
 	}
 	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	attached := context.AfterFunc(ctx, cancel) // while the inner Subscribe works
 	in, err := s.inner.Subscribe(detached, topic)
+	if err == nil && !attached() {
+		for m := range in { // its context has ended: it closes
+			m.Nack()
+		}
+		err = context.Cause(ctx)
+	}
 	if err != nil {
+		attached()
 		cancel()
 		return nil, fmt.Errorf("router: subscribe %q: %w", topic, err)
 	}
@@ -114,12 +122,26 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 // is given DrainConfig.DrainTimeout. It returns at most a second after the
 // deadline.
 func (s *Subscriber) Drain(ctx context.Context) (Report, error) {
-	start := time.Now()
 	s.mu.Lock()
 	s.closed = true
-	subs := make([]*subscription, 0, len(s.subs))
+	s.mu.Unlock()
+	return s.drain(ctx, func(*subscription) bool { return true })
+}
+
+// DrainSubscription drains the subscription whose Subscribe returned out, as
+// Drain does with all. The subscriber stays open.
+func (s *Subscriber) DrainSubscription(ctx context.Context, out <-chan *message.Message) (Report, error) {
+	return s.drain(ctx, func(sub *subscription) bool { return sub.out == out })
+}
+
+func (s *Subscriber) drain(ctx context.Context, which func(*subscription) bool) (Report, error) {
+	start := time.Now()
+	s.mu.Lock()
+	var subs []*subscription
 	for sub := range s.subs {
-		subs = append(subs, sub)
+		if which(sub) {
+			subs = append(subs, sub)
+		}
 	}
 	s.mu.Unlock()
 

@@ -1,6 +1,9 @@
 package router
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrClosed is returned by everything that wants to start work on a router
@@ -19,4 +22,20 @@ var (
 	// its handler is still running at the deadline of a drain, and what
 	// [Drainer.Drain] returns then. Read it with context.Cause.
 	ErrDrainDeadline = errors.New("router: drain deadline passed")
+
+	// ErrDuplicateHandler is what a [HandlerError] wraps when a handler of that
+	// name exists. A name is free again when its handler has stopped.
+	ErrDuplicateHandler = errors.New("a handler with this name exists")
 )
+
+// HandlerError tells which handler could not be added or started, and why.
+type HandlerError struct {
+	Handler string
+	Err     error
+}
+
+func (e *HandlerError) Error() string {
+	return fmt.Sprintf("router: add handler %q: %v", e.Handler, e.Err)
+}
+
+func (e *HandlerError) Unwrap() error { return e.Err }

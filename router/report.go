@@ -54,3 +54,17 @@ type Drainer interface {
 	// alone, within the drainer's own time-out.
 	Drain(ctx context.Context) (Report, error)
 }
+
+// SubscriptionDrainer is a [Drainer] that can drain one of its subscriptions
+// under a deadline of the caller's. [Router] uses it when it has to stop a
+// handler whose subscriber others may share; of a Drainer without it, it
+// cancels the context of Subscribe, waits for the channel, and reports no
+// counts.
+type SubscriptionDrainer interface {
+	Drainer
+
+	// DrainSubscription does what Drain does, for the one subscription whose
+	// Subscribe returned out. When there is none (any more) it returns the
+	// zero Report and nil.
+	DrainSubscription(ctx context.Context, out <-chan *message.Message) (Report, error)
+}
