@@ -96,7 +96,8 @@ func (b *Bus) deliver(ctx context.Context, batch []outgoing) []error {
 func (b *Bus) deliverOne(ctx context.Context, out *outgoing) error {
 	d := &delivery{Context: ctx, bus: b, kill: b.kill, et: out.et, event: out.event, base: &out.base}
 	defer d.release()
-	msg := &message.Message{UUID: out.base.EventID}
+	msg := &d.msg
+	msg.UUID = out.base.EventID
 	if b.wire {
 		if err := b.spell(d, msg); err != nil {
 			return err

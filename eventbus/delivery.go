@@ -38,6 +38,11 @@ type delivery struct {
 
 	join   sync.Once
 	joined atomic.Pointer[joint]
+
+	// The first handler's attempts, and in memory the message, are in here to
+	// spare allocations.
+	first attempts
+	msg   message.Message
 }
 
 type deliveryKey struct{}
@@ -121,6 +126,9 @@ type attempts struct {
 	n       int
 	firstAt time.Time
 	lastAt  time.Time
+	// own is what the handler's chain gets: its own message, so that no
+	// middleware of one handler disturbs another, with the payload shared.
+	own message.Message
 }
 
 type attemptsKey struct{}
@@ -139,12 +147,4 @@ func (a *attempts) Value(key any) any {
 func attemptsFrom(ctx context.Context) *attempts {
 	a, _ := ctx.Value(attemptsKey{}).(*attempts)
 	return a
-}
-
-// message returns what the handler's chain gets: its own message, so that no
-// middleware of one handler disturbs another, with the payload shared.
-func (a *attempts) message(m *message.Message, md message.Metadata) *message.Message {
-	own := &message.Message{UUID: m.UUID, Metadata: md, Payload: m.Payload}
-	own.SetContext(a)
-	return own
 }

@@ -138,7 +138,7 @@ func (b *Bus) versionOf(msg *message.Message) (int, error) {
 // holds up none of the others.
 func (d *delivery) fanOut(msg *message.Message, subs []*subscription) error {
 	if len(subs) == 1 {
-		return d.settle([]outcome{d.run(subs[0], msg, false)}, subs)
+		return d.settle([]outcome{d.run(&d.first, subs[0], msg, false)}, subs)
 	}
 	outcomes := make([]outcome, len(subs))
 	var others sync.WaitGroup
@@ -146,11 +146,11 @@ func (d *delivery) fanOut(msg *message.Message, subs []*subscription) error {
 		others.Add(1)
 		go func() {
 			defer others.Done()
-			outcomes[i] = d.run(subs[i], msg, true)
+			outcomes[i] = d.run(&attempts{}, subs[i], msg, true)
 		}()
 	}
 	if len(subs) > 0 {
-		outcomes[0] = d.run(subs[0], msg, true)
+		outcomes[0] = d.run(&d.first, subs[0], msg, true)
 	}
 	others.Wait()
 	return d.settle(outcomes, subs)
@@ -163,8 +163,8 @@ type outcome struct {
 	failure middleware.HandlerFailure
 }
 
-func (d *delivery) run(s *subscription, msg *message.Message, several bool) (o outcome) {
-	a := &attempts{Context: d, sub: s, event: d.event}
+func (d *delivery) run(a *attempts, s *subscription, msg *message.Message, several bool) (o outcome) {
+	a.Context, a.sub, a.event = d, s, d.event
 	defer func() {
 		if r := recover(); r != nil { // a hook or a filter; handlers are caught further in
 			o.ran, o.err = true, &middleware.PanicError{Value: r, Stack: debug.Stack()}
@@ -181,7 +181,9 @@ func (d *delivery) run(s *subscription, msg *message.Message, several bool) (o o
 	if several && len(s.user)+len(d.bus.cfg.HandlerMiddleware) > 0 {
 		md = maps.Clone(md)
 	}
-	_, o.err = s.chain(a.message(msg, md))
+	a.own.UUID, a.own.Metadata, a.own.Payload = msg.UUID, md, msg.Payload
+	a.own.SetContext(a)
+	_, o.err = s.chain(&a.own)
 	return o
 }
 
