@@ -46,7 +46,7 @@ func (t *Tracer) hand(msg *message.Message, h message.HandlerFunc) (produced []*
 	before := msg.Context()
 	ctx, _ := t.extract(before, msg.Metadata)
 	msg.SetContext(ctx)
-	defer func() { leave(msg, before, ctx, produced) }()
+	defer func() { leave(before, ctx, msg, produced) }()
 	return h(msg)
 }
 
@@ -76,7 +76,7 @@ func (t *Tracer) consume(
 	msg.SetContext(ctx)
 	returned := false
 	defer func() {
-		leave(msg, before, ctx, produced)
+		leave(before, ctx, msg, produced)
 		errorType := t.finish(span, err, returned)
 		if measured {
 			t.instruments.left(ctx, e, time.Since(started), errorType)
@@ -127,7 +127,7 @@ func (t *Tracer) consumeOptions(
 	default:
 		linked = trace.SpanContextFromContext(ambient)
 	}
-	opts := append(e.consumeStart[:len(e.consumeStart):len(e.consumeStart)], trace.WithNewRoot())
+	opts := plus(e.consumeStart, trace.WithNewRoot())
 	if linked.IsValid() {
 		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: linked}))
 	}

@@ -11,7 +11,7 @@
 //	t := tracing.New(tracing.Config{System: "redis", Group: "billing"})
 //	router.AddMiddleware(
 //		t.Consume,
-//		middleware.DeadLetter{...}.Middleware,
+//		middleware.DeadLetter{Burier: letters, OnBuried: t.OnBuried}.Middleware,
 //		middleware.Retry{OnRetry: t.OnRetry}.Middleware,
 //		middleware.Recover{}.Middleware,
 //		t.Handle,
@@ -51,7 +51,7 @@
 //	leat.queue.duration                  s            from occurrence to arrival
 //	leat.in_flight                       {message}    deliveries being handled
 //	leat.retries                         {retry}      by handler; see OnRetry
-//	leat.dead_letters                    {message}    by handler and reason; see Buried
+//	leat.dead_letters                    {message}    by handler and reason; see OnBuried
 //	leat.lag, leat.dead_letters.waiting, leat.lanes.busy,
 //	leat.reconnections, leat.rebalances               asked of the bus; see Observe
 //

@@ -2,6 +2,7 @@ package tracing
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -39,14 +40,13 @@ func newEndpoint(k endpointKey) *endpoint {
 	}
 	grouped := where
 	if k.group != "" {
-		grouped = append(where[:len(where):len(where)], keyGroup.String(clean(k.group, maxValue)))
+		grouped = plus(where, keyGroup.String(clean(k.group, maxValue)))
 	}
-	publish := append(where[:len(where):len(where)], keyOperationName.String(operationPublish))
-	consume := append(grouped[:len(grouped):len(grouped)], keyOperationName.String(operationConsume))
+	publish := plus(where, keyOperationName.String(operationPublish))
+	consume := plus(grouped, keyOperationName.String(operationConsume))
 
 	start := func(kind trace.SpanKind, attrs []attribute.KeyValue, more ...attribute.KeyValue) []trace.SpanStartOption {
-		attrs = append(attrs[:len(attrs):len(attrs)], more...)
-		return []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(attrs...)}
+		return []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(plus(attrs, more...)...)}
 	}
 	set := func(attrs []attribute.KeyValue) metric.MeasurementOption {
 		return metric.WithAttributeSet(attribute.NewSet(attrs...))
@@ -64,12 +64,16 @@ func newEndpoint(k endpointKey) *endpoint {
 		groupAttrs:    grouped,
 		publishAdd:    []metric.AddOption{set(publish)},
 		consumeAdd:    []metric.AddOption{set(consume)},
-		publishRecord: []metric.RecordOption{set(append(publish[:len(publish):len(publish)], keyOperationType.String(typeSend)))},
+		publishRecord: []metric.RecordOption{set(plus(publish, keyOperationType.String(typeSend)))},
 		consumeRecord: []metric.RecordOption{set(consume)},
 		groupAdd:      []metric.AddOption{set(grouped)},
 		groupRecord:   []metric.RecordOption{set(grouped)},
 	}
 }
+
+// plus returns s with more behind it in a slice of its own: what is shared by
+// all messages is never appended to.
+func plus[T any](s []T, more ...T) []T { return slices.Concat(s, more) }
 
 // publishSpanName and consumeSpanName are the names by the event's type. A
 // message that is no event of ours has none; the conventions then name the

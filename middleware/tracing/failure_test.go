@@ -1,6 +1,7 @@
 package tracing_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"go.opentelemetry.io/otel/codes"
 
+	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/middleware"
 	"github.com/leat-go/leat/middleware/tracing"
 )
@@ -157,32 +159,46 @@ func TestOnRetry_IsCountedByHandlerAndSeenInTheDelivery(t *testing.T) {
 	}
 }
 
-func TestBuried_IsCountedByHandlerAndFailsTheDelivery(t *testing.T) {
+func TestOnBuried_IsCountedByHandlerAndFailsTheDelivery(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	tracer := r.tracer(tracing.Config{System: "redis"})
-	_, err := tracer.Consume(func(msg *message.Message) ([]*message.Message, error) {
-		tracer.Buried(msg.Context(), "permanent_error", []string{"send-invoice", "audit"})
-		tracer.Buried(msg.Context(), "deserialization_error", nil)
-		return nil, nil
-	})(event())
-	if err != nil {
-		t.Fatal(err)
+	letters := dlq.NewMemStore(dlq.MemConfig{})
+	handle := tracer.Consume(middleware.DeadLetter{
+		Burier: letters, Group: "billing", OnBuried: tracer.OnBuried,
+	}.Middleware(tracer.Handle(failing(middleware.Permanent(&refusal{"no such account"})))))
+	if _, err := handle(event()); err != nil {
+		t.Fatalf("the letter is buried, but the error goes on: %v", err)
 	}
-	if s := r.one(t, "redis.consume OrderPlaced"); s.Status.Code != codes.Error || len(s.Events) != 2 {
-		t.Errorf("status = %+v, events = %+v", s.Status, s.Events)
+	tracer.OnBuried(context.Background(), dlq.Letter{Reason: "permanent_error", Handlers: []string{"audit", "send-invoice"}})
+	tracer.OnBuried(context.Background(), dlq.Letter{Reason: "deserialization_error"})
+
+	s := r.one(t, "redis.consume OrderPlaced")
+	if s.Status.Code != codes.Error || len(s.Events) != 1 || s.Events[0].Name != "leat.dead_letter" {
+		t.Fatalf("status = %+v, events = %+v; want an error and one leat.dead_letter", s.Status, s.Events)
 	}
-	got := r.count(t, "leat.dead_letters")
-	for _, point := range []string{
-		"leat.dead_letter.reason=permanent_error,leat.handler=send-invoice,messaging.system=redis",
-		"leat.dead_letter.reason=permanent_error,leat.handler=audit,messaging.system=redis",
-		"leat.dead_letter.reason=deserialization_error,messaging.system=redis",
-	} {
-		if got[point] != 1 {
-			t.Errorf("leat.dead_letters{%s} = %d, want 1", point, got[point])
+	sameAttrs(t, "event", s.Events[0].Attributes, map[string]string{
+		"leat.dead_letter.reason": "permanent_error", "leat.dead_letter.id": onlyLetter(t, letters).ID,
+		"leat.dead_letter.handlers": `["send-invoice"]`,
+	})
+	sameCounts(t, "leat.dead_letters", r.count(t, "leat.dead_letters"), map[string]int64{
+		"leat.dead_letter.reason=permanent_error,leat.handler=send-invoice,messaging.system=redis": 2,
+		"leat.dead_letter.reason=permanent_error,leat.handler=audit,messaging.system=redis":        1,
+		"leat.dead_letter.reason=deserialization_error,messaging.system=redis":                     1,
+	})
+}
+
+func onlyLetter(t *testing.T, s dlq.Store) dlq.Letter {
+	t.Helper()
+	var all []dlq.Letter
+	for l, err := range s.List(t.Context(), dlq.Query{}) {
+		if err != nil {
+			t.Fatal(err)
 		}
+		all = append(all, l)
 	}
-	if len(got) != 3 {
-		t.Errorf("leat.dead_letters = %v, want 3 points", got)
+	if len(all) != 1 {
+		t.Fatalf("%d letters, want 1", len(all))
 	}
+	return all[0]
 }

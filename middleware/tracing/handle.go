@@ -66,7 +66,7 @@ func (t *Tracer) handle(
 	returned := false
 	defer func() {
 		if tracer != nil {
-			leave(msg, before, ctx, produced)
+			leave(before, ctx, msg, produced)
 		}
 		errorType := t.finish(span, err, returned)
 		if measured {
@@ -92,8 +92,8 @@ func (t *Tracer) newHandlerView(e *endpoint, handler string) *handlerView {
 	v := &handlerView{endpoint: e, handler: handler, spanName: "handle", start: e.handleStart, attrs: e.groupAttrs, record: e.groupRecord}
 	if handler != "" {
 		v.spanName = "handle " + clean(handler, maxName)
-		v.start = append(v.start[:len(v.start):len(v.start)], trace.WithAttributes(text(keyHandler, handler)))
-		v.attrs = append(v.attrs[:len(v.attrs):len(v.attrs)], keyHandler.String(t.handlers.word(handler)))
+		v.start = plus[trace.SpanStartOption](v.start, trace.WithAttributes(text(keyHandler, handler)))
+		v.attrs = plus(v.attrs, keyHandler.String(t.handlers.word(handler)))
 		v.record = []metric.RecordOption{with(v.attrs)}
 	}
 	return v

@@ -4,10 +4,10 @@ import (
 	"context"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/middleware"
 )
 
@@ -29,29 +29,31 @@ func (t *Tracer) OnRetry(msg *message.Message, info middleware.RetryInfo) {
 	}
 }
 
-// Buried tells that a message is in the dead letter queue: one more in the
+// OnBuried tells that a message is in the dead letter queue: one more in the
 // dead letters of each handler that failed, and the span in ctx, which is the
-// delivery's, ends as failed although the error goes no further. No handlers
-// means that the message itself was at fault. reason is the letter's.
+// delivery's, ends as failed although the error goes no further. A letter
+// without handlers says that the message itself was at fault. It has the form
+// of the callback of middleware.DeadLetter:
 //
-// Call it when the burial is confirmed.
-func (t *Tracer) Buried(ctx context.Context, reason string, handlers []string) {
+//	middleware.DeadLetter{OnBuried: t.OnBuried}
+func (t *Tracer) OnBuried(ctx context.Context, l dlq.Letter) {
 	if t.metrics.get() && t.instruments.deadLetters.Enabled(ctx) {
 		e := t.endpoints.get(t.consumedFrom(ctx, middleware.DeliveryFrom(ctx)))
-		why := keyReason.String(t.reasons.word(reason))
-		for _, h := range handlers {
+		why := keyReason.String(t.reasons.word(string(l.Reason)))
+		for _, h := range l.Handlers {
 			t.instruments.deadLetters.Add(ctx, 1, with(e.groupAttrs, why, keyHandler.String(t.handlers.word(h))))
 		}
-		if len(handlers) == 0 {
+		if len(l.Handlers) == 0 {
 			t.instruments.deadLetters.Add(ctx, 1, with(e.groupAttrs, why))
 		}
 	}
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {
-		attrs := []attribute.KeyValue{text(keyReason, reason)}
-		for _, h := range handlers {
-			attrs = append(attrs, text(keyHandler, h))
+		handlers := make([]string, len(l.Handlers))
+		for i, h := range l.Handlers {
+			handlers[i] = clean(h, maxValue)
 		}
-		span.AddEvent(eventBuried, trace.WithAttributes(attrs...))
+		span.AddEvent(eventBuried, trace.WithAttributes(
+			text(keyReason, string(l.Reason)), text(keyLetter, l.ID), keyHandlers.StringSlice(handlers)))
 		span.SetStatus(codes.Error, "buried in the dead letter queue")
 	}
 }

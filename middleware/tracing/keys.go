@@ -42,6 +42,8 @@ const (
 	keyDeliveryCount = attribute.Key("leat.delivery.count")
 	keyReplays       = attribute.Key("leat.replays")
 	keyReason        = attribute.Key("leat.dead_letter.reason")
+	keyLetter        = attribute.Key("leat.dead_letter.id")
+	keyHandlers      = attribute.Key("leat.dead_letter.handlers")
 	keyDelay         = attribute.Key("leat.retry.delay")
 )
 

@@ -103,8 +103,7 @@ func report(err error) {
 
 // with is a set of metric attributes with one or two more in it.
 func with(attrs []attribute.KeyValue, more ...attribute.KeyValue) metric.MeasurementOption {
-	all := make([]attribute.KeyValue, 0, len(attrs)+len(more))
-	return metric.WithAttributeSet(attribute.NewSet(append(append(all, attrs...), more...)...))
+	return metric.WithAttributeSet(attribute.NewSet(plus(attrs, more...)...))
 }
 
 // published measures one call of a publisher. errs says which messages failed,

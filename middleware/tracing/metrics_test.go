@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/internal/wire"
 	"github.com/leat-go/leat/middleware"
 	"github.com/leat-go/leat/middleware/tracing"
@@ -190,7 +191,7 @@ func TestMetrics_AreBounded(t *testing.T) {
 		msg.SetContext(middleware.WithHandlerName(ctx, "handler-"+id))
 		_, _ = tracer.Consume(tracer.Handle(failing(errors.New(id))))(msg)
 		_, _ = tracer.Consume(failing(named(id)))(event())
-		tracer.Buried(ctx, "reason-"+id, []string{"handler-" + id})
+		tracer.OnBuried(ctx, dlq.Letter{Reason: dlq.Reason("reason-" + id), Handlers: []string{"handler-" + id}})
 		_ = tracer.Publisher(&recorder{}).Publish("topic-"+id, msg)
 	}
 	for name, most := range map[string]int{

@@ -117,7 +117,7 @@ func keepsContext(m message.Metadata) bool {
 // publisher that is asked to publish them continues the trace. A message with a
 // span context of its own keeps it. The consumed message itself, sent on, goes
 // on from the innermost span that it was in.
-func leave(consumed *message.Message, before, inside context.Context, produced []*message.Message) {
+func leave(before, inside context.Context, consumed *message.Message, produced []*message.Message) {
 	innermost := trace.SpanContextFromContext(consumed.Context())
 	consumed.SetContext(before)
 	if len(produced) == 0 {

@@ -101,7 +101,7 @@ func (t *Tracer) publishSpan(ctx context.Context, tracer trace.Tracer, own bool,
 		switch {
 		case !sc.IsValid():
 		case kept, ambient.IsValid() && ambient.TraceID() != sc.TraceID():
-			opts = append(opts[:len(opts):len(opts)], trace.WithLinks(trace.Link{SpanContext: sc}))
+			opts = plus(opts, trace.WithLinks(trace.Link{SpanContext: sc}))
 		case !ambient.IsValid():
 			ctx = found
 		}
