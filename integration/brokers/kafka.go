@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,8 +58,6 @@ func (k kafka) certificate() string {
 	return k.opts.Certificate
 }
 
-// prepare writes the configuration and formats the storage, which is also
-// where SCRAM users of a new cluster come from.
 func (k kafka) prepare(ctx context.Context, in *Instance) error {
 	files := map[string]string{
 		"server.properties": strings.Join(k.config(in), "\n") + "\n",
@@ -69,6 +69,25 @@ func (k kafka) prepare(ctx context.Context, in *Instance) error {
 		}
 	}
 
+	return k.format(ctx, in)
+}
+
+// format prepares the storage, which is also where the SCRAM users of a new
+// cluster come from. It takes a JVM and more than a second of work, with a
+// result that depends on nothing but the release: so it is done once and
+// copied. All clusters made from one copy have the same id, which matters to
+// nobody as long as they do not meet.
+func (k kafka) format(ctx context.Context, in *Instance) error {
+	data, kept := in.file("data"), k.libs+"-formatted"
+	if err := os.CopyFS(data, os.DirFS(kept)); err == nil {
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("brokers: copy kafka's storage: %w", err)
+	}
+	if err := os.RemoveAll(data); err != nil { // CopyFS made it before it looked
+		return fmt.Errorf("brokers: format kafka's storage: %w", err)
+	}
+
 	args := []string{"kafka.tools.StorageTool", "format", "-t", clusterID(), "-c", in.file("server.properties")}
 	for _, mechanism := range []string{"SCRAM-SHA-256", "SCRAM-SHA-512"} {
 		args = append(args, "--add-scram", fmt.Sprintf("%s=[name=%s,password=%s]", mechanism, KafkaUser, KafkaPassword))
@@ -77,6 +96,15 @@ func (k kafka) prepare(ctx context.Context, in *Instance) error {
 	cmd.Dir = in.folder
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("brokers: format kafka's storage: %w: %s", err, lastLines(out, 5))
+	}
+
+	// Whoever comes second finds the folder there and keeps the other's.
+	part := in.file("formatted")
+	if err := os.CopyFS(part, os.DirFS(data)); err != nil {
+		return fmt.Errorf("brokers: keep kafka's storage: %w", err)
+	}
+	if err := os.Rename(part, kept); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("brokers: keep kafka's storage: %w", err)
 	}
 
 	return nil
@@ -91,8 +119,7 @@ func (k kafka) commands(in *Instance) []command {
 }
 
 // java returns the arguments before the class: a small heap and the compiler
-// that starts fastest. The classes' shared archive is made by the first start
-// and halves the time of the next ones.
+// that starts fastest.
 func (k kafka) java(in *Instance) []string {
 	return []string{
 		"-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
