@@ -32,6 +32,7 @@ type life struct {
 	router   *router.Router
 	drained  router.Report
 	stopping bool
+	consumes chan struct{} // closed when Run has subscribed
 	done     chan struct{} // closed when the first Shutdown is through
 }
 
@@ -62,6 +63,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		return err
 	}
 	if b.direct {
+		close(b.life.consumes)
 		select {
 		case <-ctx.Done():
 		case <-b.life.done:
@@ -82,8 +84,22 @@ func (b *Bus) Run(ctx context.Context) error {
 	}
 	b.life.router = r
 	b.life.mu.Unlock()
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-r.Running():
+			close(b.life.consumes)
+		case <-ended:
+		}
+	}()
 	return r.Run(ctx)
 }
+
+// Running is closed when [Bus.Run] has subscribed: from then on the bus
+// consumes. It stays open when Run fails, and for a bus that is mounted, whose
+// router tells.
+func (b *Bus) Running() <-chan struct{} { return b.life.consumes }
 
 // Mount makes the bus's consumer half a handler of a Watermill router that the
 // caller owns, runs and closes. The handler is named leat.{topic}.{group}; a
@@ -131,9 +147,17 @@ func (m mounted) Mount(r *message.Router) (err error) {
 }
 
 // Drain stops the consumer half.
-func (m mounted) Drain(ctx context.Context) (router.Report, error) { return m.bus.drain(ctx) }
+func (m mounted) Drain(ctx context.Context) (router.Report, error) { return m.bus.Drain(ctx) }
 
-func (b *Bus) drain(ctx context.Context) (router.Report, error) {
+// Drain ends the consumer half and leaves the publisher's open: no new
+// deliveries, running handlers finish with a live context until ctx ends, what
+// is not finished then goes back. It is what the owner of a router that the bus
+// is mounted on may call before closing it; router.Router does so by itself. A
+// second call reports the same. In memory there is nothing to drain.
+func (b *Bus) Drain(ctx context.Context) (router.Report, error) {
+	if b.sub == nil {
+		return router.Report{}, nil
+	}
 	report, err := b.sub.Drain(ctx)
 	b.life.mu.Lock()
 	defer b.life.mu.Unlock()
@@ -188,7 +212,7 @@ func (b *Bus) Shutdown(ctx context.Context) (Report, error) {
 				drained = d
 			}
 		} else {
-			drained, err = b.drain(ctx)
+			drained, err = b.Drain(ctx)
 		}
 		report.Finished, report.HandedBack = drained.Finished, drained.HandedBack
 		errs = append(errs, err)

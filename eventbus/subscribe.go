@@ -62,6 +62,7 @@ type AnyBus interface {
 	UnsubscribeFromAllEvents(name string) bool
 	Stats() Stats
 	Run(ctx context.Context) error
+	Running() <-chan struct{}
 	Shutdown(ctx context.Context) (Report, error)
 	core() *Bus
 }

@@ -1,0 +1,332 @@
+package eventbus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
+
+	"github.com/leat-go/leat/dlq"
+	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/middleware"
+)
+
+const patience = 20 * time.Second
+
+func pubsub(t testing.TB) *gochannel.GoChannel {
+	t.Helper()
+	ps := gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: 100}, watermill.NopLogger{})
+	t.Cleanup(func() { _ = ps.Close() })
+	return ps
+}
+
+// over opens a bus on a gochannel, with letters in memory and fast retries.
+func over(t testing.TB, ps *gochannel.GoChannel, alter ...func(*eventbus.Config)) *eventbus.Bus {
+	t.Helper()
+	cfg := eventbus.Config{
+		Publisher: ps, Subscriber: ps, Registry: shop(t), Topic: "orders", DeadLetters: dlq.NewMemStore(dlq.MemConfig{}),
+		Retry: middleware.Retry{MaxRetries: 2, BaseDelay: time.Millisecond}, Logger: slog.New(slog.DiscardHandler),
+	}
+	for _, a := range alter {
+		a(&cfg)
+	}
+	bus, err := eventbus.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bus
+}
+
+// run runs the bus until the test ends, and waits until it consumes.
+func run(t testing.TB, bus *eventbus.Bus) {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- bus.Run(context.Background()) }()
+	t.Cleanup(func() {
+		if _, err := bus.Shutdown(context.Background()); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := receive(t, done); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	select {
+	case <-bus.Running():
+	case err := <-done:
+		t.Fatalf("run ended: %v", err)
+	case <-time.After(patience):
+		t.Fatal("the bus does not consume")
+	}
+}
+
+func receive[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatal("nothing came")
+		panic("unreachable")
+	}
+}
+
+func TestRun_CarriesEventsThroughAnyPubSub(t *testing.T) {
+	ps := pubsub(t)
+	bus := over(t, ps)
+	got := make(chan OrderShipped, 1)
+	var failures atomic.Int32
+	if _, err := eventbus.Subscribe(bus, "fails-once", func(context.Context, OrderShipped) error {
+		if failures.Add(1) == 1 {
+			return errors.New("once")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := eventbus.Subscribe(bus, "gets", func(_ context.Context, e OrderShipped) error { got <- e; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	run(t, bus)
+
+	e := &OrderShipped{Base: eventbus.NewBase("order-1"), TrackingNumber: "ü-1"}
+	e.Metadata = map[string]any{"k": "v"}
+	if err := bus.Publish(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+
+	r := receive(t, got)
+	if r.EventID != e.EventID || !r.OccurredAt.Equal(e.OccurredAt) || r.TrackingNumber != "ü-1" || r.Metadata["k"] != "v" || r.EventType != "OrderShipped" {
+		t.Errorf("got %+v, published %+v", r, e)
+	}
+	wait(t, "one success", func() bool { s := bus.Stats(); return s.EventsProcessedSuccess == 1 && s.Retries == 1 })
+	select {
+	case again := <-got:
+		t.Errorf("the handler that succeeded ran again: %+v", again)
+	default:
+	}
+}
+
+// wait polls what has no channel of its own.
+func wait(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("never: %s", what)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func TestDispatch_ForeignUndecodableAndUnknown(t *testing.T) {
+	ps := pubsub(t)
+	bus := over(t, ps)
+	handled := make(chan string, 10)
+	if _, err := eventbus.Subscribe(bus, "h", func(_ context.Context, e OrderCreated) error { handled <- e.AggregateID; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	run(t, bus)
+	raw := func(md message.Metadata, payload string) {
+		m := message.NewMessage(watermill.NewUUID(), []byte(payload))
+		m.Metadata = md
+		if err := ps.Publish("orders", m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw(message.Metadata{}, "\x00 not ours")
+	raw(message.Metadata{"event_type": "OrderCreated"}, `{"event_id":`)
+	raw(message.Metadata{"event_type": "NobodyKnows"}, `{"event_id":`)
+	raw(message.Metadata{"event_type": "ParcelSent"}, `{"event_id":`)
+	if err := bus.Publish(t.Context(), created("good")); err != nil {
+		t.Fatal(err)
+	}
+
+	if id := receive(t, handled); id != "good" {
+		t.Errorf("handled %s", id)
+	}
+	wait(t, "five consumed", func() bool { return bus.Stats().EventsConsumed == 5 })
+	s := bus.Stats()
+	if s.EventsSkipped != 2 || s.EventsProcessedFailed != 2 || s.MessagesSentToDLQ != 2 || s.Retries != 0 || s.EventsProcessedSuccess != 1 {
+		t.Errorf("stats = %+v", s)
+	}
+	var payloads []string
+	for l, err := range bus.DeadLetters().List(t.Context(), dlq.Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Reason != "deserialization_error" || len(l.Handlers) != 0 {
+			t.Errorf("letter = %+v", l)
+		}
+		payloads = append(payloads, string(l.Payload))
+	}
+	if slices.Sort(payloads); !slices.Equal(payloads, []string{"\x00 not ours", `{"event_id":`}) {
+		t.Errorf("letters = %q", payloads)
+	}
+}
+
+func TestDispatch_AliasesAndUpcasting(t *testing.T) {
+	ps := pubsub(t)
+	reg := eventbus.NewRegistry()
+	lift := func(version int, payload []byte) ([]byte, error) {
+		if version == 9 {
+			return nil, errors.New("no way from 9")
+		}
+		return []byte(strings.Replace(string(payload), `"kilos"`, `"weight"`, 1)), nil
+	}
+	if err := eventbus.Register[parcelSent](reg, "ParcelSent", eventbus.Version(10), eventbus.Alias("Parcel"), eventbus.Upcast(lift)); err != nil {
+		t.Fatal(err)
+	}
+	bus := over(t, ps, func(c *eventbus.Config) { c.Registry = reg })
+	got := make(chan parcelSent, 10)
+	if _, err := eventbus.Subscribe(bus, "h", func(_ context.Context, e parcelSent) error { got <- e; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	run(t, bus)
+	for _, payload := range []string{
+		`{"event_id":"1","event_type":"Parcel","event_version":1,"occurred_at":"2026-01-02T03:04:05+00:00","aggregate_id":"a","kilos":7}`,
+		`{"event_id":"2","event_type":"Parcel","event_version":9,"occurred_at":"2026-01-02T03:04:05Z","aggregate_id":"a","kilos":8}`,
+		`{"event_id":"3","event_type":"Parcel","event_version":11,"occurred_at":"2026-01-02T03:04:05Z","aggregate_id":"a","weight":9,"new":1}`,
+	} {
+		m := message.NewMessage(watermill.NewUUID(), []byte(payload))
+		m.Metadata["event_type"] = "Parcel"
+		if err := ps.Publish("orders", m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := receive(t, got), receive(t, got)
+	weights := []string{fmt.Sprint(a.Weight, " v", a.EventVersion), fmt.Sprint(b.Weight, " v", b.EventVersion)}
+	slices.Sort(weights)
+	if !slices.Equal(weights, []string{"7 v10", "9 v11"}) || a.EventType != "ParcelSent" {
+		t.Errorf("got %v, type %s", weights, a.EventType)
+	}
+	wait(t, "the one that cannot be lifted is buried", func() bool { return bus.Stats().MessagesSentToDLQ == 1 })
+}
+
+// A bus on the user's own router: the owner closes it, and that drains.
+func TestMount_OnARouterThatSomebodyElseOwns(t *testing.T) {
+	ps := pubsub(t)
+	bus := over(t, ps)
+	started, release := make(chan struct{}), make(chan struct{})
+	var ctxErr error
+	if _, err := eventbus.Subscribe(bus, "slow", func(ctx context.Context, _ OrderCreated) error {
+		close(started)
+		<-release
+		ctxErr = ctx.Err()
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: patience}, watermill.NopLogger{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := make(chan string, 1)
+	r.AddConsumerHandler("plain", "other", ps, func(m *message.Message) error { plain <- string(m.Payload); return nil })
+	if err := bus.Mount(r); err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Run(t.Context()); !errors.Is(err, eventbus.ErrRunning) {
+		t.Errorf("run after mount: %v", err)
+	}
+	twin := over(t, ps)
+	if err := twin.Mount(r); !errors.Is(err, eventbus.ErrDuplicate) {
+		t.Errorf("a second bus of the same topic and group: %v, want ErrDuplicate", err)
+	}
+	ran := make(chan error, 1)
+	go func() { ran <- r.Run(context.Background()) }()
+	<-r.Running()
+	if err := ps.Publish("other", message.NewMessage("1", []byte("beside"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := receive(t, plain); got != "beside" {
+		t.Errorf("plain handler got %q", got)
+	}
+	if err := bus.Publish(t.Context(), created("1")); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, started)
+	closed := make(chan error, 1)
+	go func() { closed <- r.Close() }()
+	close(release)
+	if err := errors.Join(receive(t, closed), receive(t, ran)); err != nil {
+		t.Error(err)
+	}
+	if ctxErr != nil {
+		t.Errorf("the handler's context had ended: %v", ctxErr)
+	}
+	if s := bus.Stats(); s.EventsProcessedSuccess != 1 || s.EventsHandedBack != 0 || s.MessagesSentToDLQ != 0 {
+		t.Errorf("stats = %+v", s)
+	}
+	for _, b := range []*eventbus.Bus{bus, twin} {
+		if _, err := b.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestRun_WithoutSubscriber(t *testing.T) {
+	bus := open(t, &scripted{})
+	if err := bus.Run(t.Context()); !errors.Is(err, eventbus.ErrNoSubscriber) {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestRun_CancellingDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := pubsub(t)
+		bus := over(t, ps)
+		started, release := make(chan struct{}), make(chan struct{})
+		if _, err := eventbus.Subscribe(bus, "slow", func(context.Context, OrderCreated) error { close(started); <-release; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ran := make(chan error, 1)
+		go func() { ran <- bus.Run(ctx) }()
+		receive(t, bus.Running())
+		if err := bus.Publish(t.Context(), created("1")); err != nil {
+			t.Fatal(err)
+		}
+		receive(t, started)
+		cancel()
+		synctest.Wait() // the drain waits for the handler
+		close(release)
+		if err := receive(t, ran); err != nil {
+			t.Errorf("run: %v", err)
+		}
+		report, err := bus.Shutdown(t.Context())
+		if err != nil || report.Finished != 1 || report.HandedBack != 0 {
+			t.Errorf("report %+v, %v", report, err)
+		}
+	})
+}
+
+func TestChain_IsPrinted(t *testing.T) {
+	bus := over(t, pubsub(t), func(c *eventbus.Config) {
+		c.HandlerTimeout = time.Second
+		c.Middleware = []message.HandlerMiddleware{middleware.Named("tenants", func(h message.HandlerFunc) message.HandlerFunc { return h })}
+	})
+	if _, err := eventbus.Subscribe(bus, "mail", func(context.Context, OrderCreated) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bus.SubscribeToAllEvents("audit", eventbus.HandlerFunc(func(context.Context, eventbus.Event) error { return nil }), eventbus.WithTimeout(eventbus.NoTimeout)); err != nil {
+		t.Fatal(err)
+	}
+	const want = `message: Recover > Trace > DeadLetter > Recover > tenants > dispatch
+audit on all events: Retry > Stats > Trace > Recover > handler
+mail on OrderCreated: Retry > Stats > Timeout > Trace > Recover > handler
+`
+	if got := bus.Chain(); got != want {
+		t.Errorf("chain:\n%s\nwant:\n%s", got, want)
+	}
+}
