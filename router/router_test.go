@@ -1,0 +1,405 @@
+package router_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
+
+	"github.com/leat-go/leat/router"
+)
+
+// runs is a router at work.
+type runs struct {
+	*router.Router
+	stop context.CancelFunc
+	ran  chan error
+}
+
+func newRouter(t *testing.T, cfg router.Config) *router.Router {
+	t.Helper()
+	r, err := router.New(cfg)
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	return r
+}
+
+// run runs the router until the test ends, and waits until it is running.
+func run(t *testing.T, r *router.Router) *runs {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	rs := &runs{Router: r, stop: cancel, ran: make(chan error, 1)}
+	go func() { rs.ran <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		// Ignored: the test has looked at it, and may have wanted a time-out.
+		_, _ = r.Shutdown(context.Background())
+	})
+	select {
+	case <-r.Running():
+	case err := <-rs.ran:
+		t.Fatalf("Run: %v", err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("timed out waiting for Running")
+	}
+	return rs
+}
+
+func consume(t *testing.T, r *router.Router, name, topic string, sub message.Subscriber, fn message.NoPublishHandlerFunc, opts ...router.HandlerOption) *router.Handler {
+	t.Helper()
+	h, err := r.AddConsumerHandler(name, topic, sub, fn, opts...)
+	if err != nil {
+		t.Fatalf("AddConsumerHandler: %v", err)
+	}
+	return h
+}
+
+func count(n *atomic.Int64) message.NoPublishHandlerFunc {
+	return func(*message.Message) error { n.Add(1); return nil }
+}
+
+func TestRouter_CancelOfRunDrains(t *testing.T) {
+	broker := newScripted(3 * time.Millisecond)
+	broker.add("t", 2)
+	r := newRouter(t, router.Config{})
+	started, release := make(chan context.Context), make(chan struct{})
+	consume(t, r, "slow", "t", broker, func(m *message.Message) error {
+		started <- m.Context()
+		<-release
+		return m.Context().Err()
+	})
+	rs := run(t, r)
+	ctx := within(t, 5*time.Second, "the handler", started)
+	rs.stop()
+	eventually(t, "the router is not ready", func() bool { return !r.Health().Ready })
+	if ctx.Err() != nil {
+		t.Error("the message's context ended with Run's")
+	}
+	select {
+	case err := <-rs.ran:
+		t.Fatalf("Run returned %v while a handler was running", err)
+	default:
+	}
+	close(release)
+	if err := within(t, 5*time.Second, "Run", rs.ran); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+	if left := broker.unacked(); len(left) != 1 || left[0] != "t-2" {
+		t.Errorf("unacked = %v, want t-2 alone", left)
+	}
+	if n := broker.sum(nacks); n != 0 || broker.isClosed() {
+		t.Errorf("%d nacks, closed %v, want none and the subscriber open", n, broker.isClosed())
+	}
+}
+
+func TestRouter_ShutdownReportsAndIsIdempotent(t *testing.T) {
+	broker := newScripted(time.Millisecond)
+	release := make(chan struct{})
+	r := newRouter(t, router.Config{})
+	var started atomic.Int64
+	for i := range 3 {
+		topic := fmt.Sprint("t", i)
+		broker.add(topic, 1)
+		consume(t, r, topic, topic, broker, func(*message.Message) error {
+			started.Add(1)
+			<-release
+			if topic == "t2" {
+				return errors.New("refused")
+			}
+			return nil
+		})
+	}
+	rs := run(t, r)
+	eventually(t, "all handlers run", func() bool { return started.Load() == 3 })
+
+	result := make(chan drained, 1)
+	go func() {
+		report, err := r.Shutdown(t.Context())
+		result <- drained{report, err}
+	}()
+	eventually(t, "the drain has begun", func() bool { return r.Health().Reason == "draining" })
+	close(release)
+	got := within(t, 5*time.Second, "Shutdown", result)
+
+	if got.err != nil || got.report.Finished != 2 || got.report.HandedBack != 1 {
+		t.Errorf("Shutdown = %+v, %v, want 2 finished, 1 handed back, nil", got.report, got.err)
+	}
+	if err := within(t, 5*time.Second, "Run", rs.ran); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if report, err := r.Shutdown(t.Context()); err != nil || report != (router.Report{}) {
+		t.Errorf("second Shutdown = %+v, %v, want zero and nil", report, err)
+	}
+	if err := r.Run(t.Context()); !errors.Is(err, router.ErrClosed) {
+		t.Errorf("Run after Shutdown = %v, want ErrClosed", err)
+	}
+	if _, err := r.AddConsumerHandler("late", "t", broker, count(&started)); !errors.Is(err, router.ErrClosed) {
+		t.Errorf("AddConsumerHandler after Shutdown = %v, want ErrClosed", err)
+	}
+}
+
+func TestRouter_ShutdownBeforeRun(t *testing.T) {
+	r := newRouter(t, router.Config{})
+	for range 2 {
+		if report, err := r.Shutdown(t.Context()); err != nil || report != (router.Report{}) {
+			t.Errorf("Shutdown = %+v, %v, want zero and nil", report, err)
+		}
+	}
+	if err := r.Run(t.Context()); !errors.Is(err, router.ErrClosed) {
+		t.Errorf("Run = %v, want ErrClosed", err)
+	}
+}
+
+func TestRouter_IdleShutdownTakesMilliseconds(t *testing.T) {
+	ps := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
+	defer ps.Close()
+	r := newRouter(t, router.Config{})
+	var n atomic.Int64
+	for i := range 20 {
+		consume(t, r, fmt.Sprint("h", i), fmt.Sprint("t", i), ps, count(&n))
+	}
+	run(t, r)
+	start := time.Now()
+	if _, err := r.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	if took := time.Since(start); took > 100*time.Millisecond {
+		t.Errorf("took %v, want under 100ms", took)
+	}
+}
+
+func TestRouter_HandlerThatOutlivesTheDeadlineDoesNotHangTheShutdown(t *testing.T) {
+	broker := newScripted(time.Millisecond)
+	broker.add("t", 1)
+	r := newRouter(t, router.Config{DrainTimeout: time.Second})
+	started, release := make(chan context.Context), make(chan struct{})
+	consume(t, r, "stuck", "t", broker, func(m *message.Message) error {
+		started <- m.Context()
+		<-release // its context is of no interest to it
+		return nil
+	})
+	rs := run(t, r)
+	ctx := within(t, 5*time.Second, "the handler", started)
+	defer close(release)
+
+	deadline, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	report, err := r.Shutdown(deadline)
+
+	if took := time.Since(start); took > 2050*time.Millisecond {
+		t.Errorf("Shutdown took %v, want at most the deadline and two seconds", took)
+	}
+	if !errors.Is(err, router.ErrCloseTimeout) || !strings.Contains(err.Error(), "stuck") {
+		t.Errorf("Shutdown = %v, want ErrCloseTimeout that names the handler", err)
+	}
+	if report.HandedBack != 1 {
+		t.Errorf("report = %+v, want 1 handed back", report)
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, router.ErrDrainDeadline) {
+		t.Errorf("cause = %v, want ErrDrainDeadline", cause)
+	}
+	if err := within(t, 5*time.Second, "Run", rs.ran); !errors.Is(err, router.ErrCloseTimeout) {
+		t.Errorf("Run = %v, want ErrCloseTimeout", err)
+	}
+	if len(broker.unacked()) != 1 {
+		t.Error("the message of the stuck handler was acked")
+	}
+}
+
+func TestRouter_RunTwice(t *testing.T) {
+	r := newRouter(t, router.Config{})
+	run(t, r)
+	if err := r.Run(t.Context()); !errors.Is(err, router.ErrRunning) {
+		t.Errorf("second Run = %v, want ErrRunning", err)
+	}
+}
+
+func TestRouter_MiddlewareAndPluginsAsInWatermill(t *testing.T) {
+	ps := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
+	defer ps.Close()
+	r := newRouter(t, router.Config{})
+	var mu sync.Mutex
+	var order []string
+	step := func(name string) message.HandlerMiddleware {
+		return func(h message.HandlerFunc) message.HandlerFunc {
+			return func(m *message.Message) ([]*message.Message, error) {
+				mu.Lock()
+				order = append(order, name)
+				mu.Unlock()
+				return h(m)
+			}
+		}
+	}
+	plugged := 0
+	err := errors.Join(
+		r.AddMiddleware(step("router 1"), step("router 2")),
+		r.AddPlugin(func(*message.Router) error { plugged++; return nil }),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan string, 1)
+	consume(t, r, "h", "t", ps, func(m *message.Message) error {
+		done <- message.HandlerNameFromCtx(m.Context()) + " " + message.SubscriberNameFromCtx(m.Context())
+		return nil
+	}, router.WithMiddleware(step("own 1"), step("own 2")))
+	run(t, r)
+	if err := ps.Publish("t", message.NewMessage("1", nil)); err != nil {
+		t.Fatal(err)
+	}
+	if got := within(t, 5*time.Second, "the message", done); got != "h gochannel.GoChannel" {
+		t.Errorf("handler and subscriber in the context = %q", got)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if got := strings.Join(order, ", "); got != "router 1, router 2, own 1, own 2" || plugged != 1 {
+		t.Errorf("order = %s, plugins ran %d times", got, plugged)
+	}
+	if err := r.AddMiddleware(step("late")); !errors.Is(err, router.ErrRunning) {
+		t.Errorf("AddMiddleware while running = %v, want ErrRunning", err)
+	}
+	if err := r.AddPlugin(func(*message.Router) error { return nil }); !errors.Is(err, router.ErrRunning) {
+		t.Errorf("AddPlugin while running = %v, want ErrRunning", err)
+	}
+}
+
+func TestRouter_PluginThatFailsEndsRun(t *testing.T) {
+	r := newRouter(t, router.Config{})
+	refused := errors.New("no")
+	if err := r.AddPlugin(func(*message.Router) error { return refused }); err != nil {
+		t.Fatal(err)
+	}
+	var n atomic.Int64
+	h := consume(t, r, "h", "t", newScripted(0), count(&n))
+	start := time.Now()
+	if err := r.Run(t.Context()); !errors.Is(err, refused) {
+		t.Errorf("Run = %v, want the plugin's error", err)
+	}
+	if time.Since(start) > 5*time.Second {
+		t.Errorf("Run took %v to fail", time.Since(start))
+	}
+	within(t, time.Second, "the handler that never ran to be stopped", h.Stopped())
+}
+
+func TestRouter_SubscribeThatFailsEndsRunAndDrainsTheOthers(t *testing.T) {
+	refused := errors.New("no such topic")
+	broker := newScripted(time.Millisecond)
+	r := newRouter(t, router.Config{})
+	var n atomic.Int64
+	first := consume(t, r, "first", "t", broker, count(&n))
+	consume(t, r, "second", "u", subscriberFunc(func(context.Context, string) (<-chan *message.Message, error) {
+		return nil, refused
+	}), count(&n))
+	err := r.Run(t.Context())
+	var he *router.HandlerError
+	if !errors.Is(err, refused) || !errors.As(err, &he) || he.Handler != "second" {
+		t.Errorf("Run = %v, want a HandlerError of second with the cause", err)
+	}
+	within(t, time.Second, "first to be stopped", first.Stopped())
+	broker.subs.Wait()
+	if h := r.Health(); h.Live || h.Ready {
+		t.Errorf("Health = %+v", h)
+	}
+}
+
+func TestRouter_EndOfTheContextWhileStartingIsACleanStop(t *testing.T) {
+	r := newRouter(t, router.Config{})
+	var n atomic.Int64
+	subscribing := make(chan struct{})
+	consume(t, r, "h", "t", subscriberFunc(func(ctx context.Context, _ string) (<-chan *message.Message, error) {
+		close(subscribing)
+		<-ctx.Done() // the broker does not answer
+		return nil, ctx.Err()
+	}), count(&n))
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- r.Run(ctx) }()
+	within(t, 5*time.Second, "Subscribe", subscribing)
+	cancel()
+	if err := within(t, 5*time.Second, "Run", ran); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+}
+
+func TestRouter_ShutdownWhileStarting(t *testing.T) {
+	r := newRouter(t, router.Config{})
+	var n atomic.Int64
+	subscribing := make(chan struct{})
+	consume(t, r, "h", "t", subscriberFunc(func(ctx context.Context, _ string) (<-chan *message.Message, error) {
+		close(subscribing)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}), count(&n))
+	consume(t, r, "next", "t", newScripted(0), count(&n))
+	ran := make(chan error, 1)
+	go func() { ran <- r.Run(t.Context()) }()
+	within(t, 5*time.Second, "Subscribe", subscribing)
+	if _, err := r.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	if err := within(t, 5*time.Second, "Run", ran); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+}
+
+// Right after Run was called, before Watermill's router is up.
+func TestRouter_ShutdownRacesWithRun(t *testing.T) {
+	for range 50 {
+		r := newRouter(t, router.Config{})
+		broker := newScripted(0)
+		var n atomic.Int64
+		consume(t, r, "h", "t", broker, count(&n))
+		ran := make(chan error, 1)
+		go func() { ran <- r.Run(t.Context()) }()
+		if _, err := r.Shutdown(t.Context()); err != nil {
+			t.Fatalf("Shutdown = %v", err)
+		}
+		err := within(t, 5*time.Second, "Run", ran)
+		if err != nil && !errors.Is(err, router.ErrClosed) {
+			t.Fatalf("Run = %v, want nil or ErrClosed", err)
+		}
+		broker.subs.Wait()
+	}
+}
+
+// Watermill's own signal plugin does this.
+func TestRouter_ClosingTheWatermillRouterDrains(t *testing.T) {
+	broker := newScripted(time.Millisecond)
+	broker.add("t", 1)
+	r := newRouter(t, router.Config{})
+	started, release := make(chan struct{}), make(chan struct{})
+	consume(t, r, "h", "t", broker, func(m *message.Message) error {
+		close(started)
+		<-release
+		return m.Context().Err()
+	})
+	rs := run(t, r)
+	within(t, 5*time.Second, "the handler", started)
+	closed := make(chan error, 1)
+	go func() { closed <- r.Watermill().Close() }()
+	eventually(t, "the router drains", func() bool { return r.Health().Reason == "draining" })
+	close(release)
+	if err := errors.Join(within(t, 5*time.Second, "Close", closed), within(t, 5*time.Second, "Run", rs.ran)); err != nil {
+		t.Error(err)
+	}
+	if left := broker.unacked(); len(left) != 0 {
+		t.Errorf("unacked = %v, want none", left)
+	}
+}
+
+func TestNew_ReportsEveryMistake(t *testing.T) {
+	_, err := router.New(router.Config{DrainTimeout: -1, SettleTimeout: -1})
+	if err == nil || !strings.Contains(err.Error(), "DrainTimeout") || !strings.Contains(err.Error(), "SettleTimeout") {
+		t.Errorf("New = %v, want both fields named", err)
+	}
+}
