@@ -111,6 +111,7 @@ func (t *Topic) Bury(ctx context.Context, l Letter) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("dlq: bury: make id: %w", err)
 	}
+	l = l.Clone() // a Pub/Sub in memory keeps what it is given
 	l.ID = id.String()
 	if l.BuriedAt.IsZero() {
 		l.BuriedAt = time.Now()

@@ -214,18 +214,22 @@ func (r *reader) time(key string) time.Time {
 		return time.Time{}
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
+	if t = t.UTC(); err != nil || !writable(t) {
 		r.malformed = append(r.malformed, key)
 		return time.Time{}
 	}
-	return t.UTC()
+	return t
 }
 
+// writable: a time zone can move the years 0 and 9999 to where four digits do
+// not reach.
+func writable(t time.Time) bool { return t.Year() >= 1 && t.Year() <= 9999 }
+
 func formatTime(t time.Time) string {
-	if t.IsZero() {
+	if t = t.UTC(); t.IsZero() || !writable(t) {
 		return ""
 	}
-	return t.UTC().Format(wire.OccurredAtLayout)
+	return t.Format(wire.OccurredAtLayout)
 }
 
 // cut shortens an error's text to MaxErrorMessage characters of valid UTF-8.

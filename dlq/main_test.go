@@ -1,0 +1,9 @@
+package dlq_test
+
+import (
+	"testing"
+
+	"github.com/leat-go/leat/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
