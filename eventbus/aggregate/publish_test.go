@@ -224,3 +224,34 @@ func (s *stale) Pending(ctx context.Context, stream aggregate.Stream) iter.Seq2[
 		}
 	}
 }
+
+func TestPublishPending_WaitsBehindWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	p, s := &press{}, aggregate.NewMemStore()
+	r := newRepository(t, s, p)
+	p.fail = func(e eventbus.Event) error {
+		if e.EventBase().AggregateVersion == 2 && len(p.versions("a")) == 0 {
+			return errDown // while version 1 is being published
+		}
+		return nil
+	}
+	p.hook = func(ctx context.Context, e eventbus.Event) {
+		if e.EventBase().AggregateVersion != 1 {
+			return
+		}
+		a, err := r.Load(ctx, "a")
+		must(t, err)
+		must(t, a.Move(5))
+		if err := r.Save(ctx, a); !errors.Is(err, errDown) {
+			t.Errorf("got %v, want the failure of version 2", err)
+		}
+		if n, err := r.PublishPending(ctx); n != 0 || err != nil {
+			t.Errorf("published %d, %v: version 2 before version 1", n, err)
+		}
+	}
+	must(t, r.Save(t.Context(), opened(t, r, "a")))
+	if n, err := r.PublishPending(t.Context()); n != 1 || err != nil {
+		t.Errorf("got %d, %v, want version 2", n, err)
+	}
+	same(t, "published", p.versions("a"), []int64{1, 2})
+}

@@ -39,6 +39,8 @@ type Root struct {
 
 func (r *Root) root() *Root { return r }
 
+var _ interface{ root() *Root } = (*Root)(nil) // what embedding promotes
+
 // ID returns the identity of the aggregate.
 func (r *Root) ID() string { return r.id }
 
