@@ -11,8 +11,9 @@
 //     standard library need no import. Types and functions of earlier snippets of
 //     the same page are known. A lower-case name that nobody declares is taken for
 //     a variable of the reader's, so that "bus" and "ctx" need no ceremony; names
-//     in a package, fields and methods are all checked. "{ ... }" stands for any
-//     body.
+//     in a package, fields and methods are all checked. In a doc comment, too
+//     small a place to declare everything, upper-case names are taken the same
+//     way. "{ ... }" stands for any body.
 //
 // Marks are HTML comments before the fence, invisible to readers:
 //

@@ -18,6 +18,17 @@ import (
 // source text by name.
 type Context map[string]string
 
+// add takes over newer declarations. A type that is declared anew loses its
+// methods.
+func (c Context) add(decls Context) {
+	maps.DeleteFunc(c, func(name, _ string) bool {
+		receiver, _, isMethod := strings.Cut(name, ".")
+
+		return isMethod && decls[receiver] != ""
+	})
+	maps.Copy(c, decls)
+}
+
 // errNoGo is what a snippet that cannot be parsed is.
 var errNoGo = errors.New("is neither a program nor declarations nor statements")
 
@@ -25,29 +36,24 @@ var errNoGo = errors.New("is neither a program nor declarations nor statements")
 // declares to the context. It returns one line for each problem.
 func CheckFragment(l *Library, s *Snippet, known Context) []string {
 	text := strings.ReplaceAll(s.Text, "{ ... }", `{ panic("...") }`)
-	best, bestErr := []string(nil), errNoGo
+	var problems []string
+	var decls Context
+	err := errNoGo
 	for _, form := range forms(text) {
-		problems, decls, err := l.check(s.Where(), form, known)
-		if err != nil {
-			if bestErr != nil {
-				bestErr = err // the last form is the most general one
-			}
-
-			continue
-		}
-		if bestErr != nil || len(problems) < len(best) {
-			best, bestErr = problems, nil
-			defer maps.Copy(known, decls)
-		}
-		if len(problems) == 0 {
-			return nil
+		p, d, e := l.check(s, form, known)
+		switch {
+		case e != nil && err != nil:
+			err = e // the last form is the most general one
+		case e == nil && (err != nil || len(p) < len(problems)):
+			problems, decls, err = p, d, nil
 		}
 	}
-	if bestErr != nil {
-		return []string{fmt.Sprintf("%s: %v", s.Where(), bestErr)}
+	if err != nil {
+		return []string{fmt.Sprintf("%s: %v", s.Where(), err)}
 	}
+	known.add(decls)
 
-	return best
+	return problems
 }
 
 // form is a snippet made into a file: the lines before it push it down.
@@ -63,7 +69,7 @@ func forms(text string) []form {
 	}
 	out := []form{{source: "package snippet\n" + text, lines: 1}}
 	imports, rest := splitImports(text)
-	for _, result := range []string{"", "error"} {
+	for _, result := range []string{"", "error", "any", "(any, error)"} {
 		head := "package snippet\n" + imports + "func _() " + result + " {\n"
 		out = append(out, form{source: head + rest + "\npanic(\"end\")\n}\n", lines: strings.Count(head, "\n") - strings.Count(imports, "\n")})
 	}
@@ -92,7 +98,7 @@ func splitImports(text string) (imports, rest string) {
 }
 
 // check type-checks one form of a snippet together with what is known.
-func (l *Library) check(where string, fm form, known Context) (problems []string, decls Context, err error) {
+func (l *Library) check(s *Snippet, fm form, known Context) (problems []string, decls Context, err error) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, "snippet.go", fm.source, parser.ParseComments)
 	if err != nil {
@@ -124,11 +130,11 @@ func (l *Library) check(where string, fm form, known Context) (problems []string
 		Importer:  l.importer(fset),
 		Error: func(err error) {
 			var e types.Error
-			if !errors.As(err, &e) || e.Soft || fset.Position(e.Pos).Filename == "earlier.go" || readersVariable(e.Msg) {
+			if !errors.As(err, &e) || e.Soft || fset.Position(e.Pos).Filename == "earlier.go" || s.readers(e.Msg) {
 				return
 			}
 			line := fset.Position(e.Pos).Line - fm.lines
-			problems = append(problems, fmt.Sprintf("%s: line %d of the snippet: %s", where, max(line, 1), e.Msg))
+			problems = append(problems, fmt.Sprintf("%s: line %d of the snippet: %s", s.Where(), max(line, 1), e.Msg))
 		},
 	}
 	_, _ = config.Check("snippet", fset, []*ast.File{oldFile, file}, nil) // errors were taken one by one
@@ -136,12 +142,17 @@ func (l *Library) check(where string, fm form, known Context) (problems []string
 	return problems, decls, nil
 }
 
-// readersVariable reports an undefined name that stands for a variable of the
-// reader's.
-func readersVariable(msg string) bool {
+// readers reports what is no mistake but the reader's part: an undefined name
+// that stands for a variable of theirs, in a doc comment also for a type or a
+// function, and a value that is shown without being used. The type checker has
+// no public codes for these; its texts are known here only.
+func (s *Snippet) readers(msg string) bool {
+	if strings.HasSuffix(msg, " is not used") {
+		return true
+	}
 	name, ok := strings.CutPrefix(msg, "undefined: ")
 
-	return ok && !strings.Contains(name, ".") && unicode.IsLower([]rune(name)[0])
+	return ok && !strings.Contains(name, ".") && (s.Comment || unicode.IsLower([]rune(name)[0]))
 }
 
 // addImports imports the packages that a file uses without saying so.
@@ -156,7 +167,7 @@ func (l *Library) addImports(f *ast.File) {
 		}
 	}
 	unresolved := map[string]bool{}
-	for _, id := range f.Unresolved { //nolint:staticcheck // what parser's resolver is: file scope is all there is here
+	for _, id := range f.Unresolved {
 		unresolved[id.Name] = true
 	}
 	var paths []string
@@ -262,6 +273,6 @@ func receiver(d *ast.FuncDecl) string {
 func AddProgram(s *Snippet, known Context) {
 	fset := token.NewFileSet()
 	if f, err := parser.ParseFile(fset, "main.go", s.Text, 0); err == nil {
-		maps.Copy(known, declared(fset, f, s.Text))
+		known.add(declared(fset, f, s.Text))
 	}
 }

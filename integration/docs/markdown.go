@@ -15,6 +15,10 @@ type Snippet struct {
 	Mark   string // "", "build" or "skip"
 	Reason string // of the mark
 	Output *string
+
+	// Comment says that the snippet is from a doc comment: too small a place to
+	// declare all that it speaks of.
+	Comment bool
 }
 
 // Where names the snippet as file:line.

@@ -42,10 +42,10 @@ func dependOnSources(t *testing.T, root string) {
 			return filepath.SkipDir
 		}
 		if name := d.Name(); strings.HasSuffix(name, ".go") || name == "go.mod" {
-			_, err = os.Stat(path)
+			_, _ = os.Stat(path) // the look is what counts
 		}
 
-		return err
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
