@@ -41,6 +41,10 @@ func Down(ctx context.Context, opts Options) error {
 			r = record{Kind: kind}
 		}
 		r.Folder = h.path("up", string(kind))
+		wasUp := r.alive()
+		if kind == KindKafka {
+			h.adopt(r).saveArchive()
+		}
 		stopped, err := r.stop(ctx)
 		if err != nil {
 			errs = append(errs, err)
@@ -51,7 +55,7 @@ func Down(ctx context.Context, opts Options) error {
 		if len(r.Vars) > 0 { // a shell may still have them; see starter.present
 			s = s.with(record{Kind: kind, Vars: r.Vars})
 		}
-		if stopped {
+		if stopped || wasUp {
 			log.line("%s: stopped", kind)
 		} else {
 			log.line("%s: was not up", kind)
@@ -59,6 +63,17 @@ func Down(ctx context.Context, opts Options) error {
 	}
 
 	return errors.Join(append(errs, h.writeState(s))...)
+}
+
+// adopt makes an instance of a Kafka that an earlier command started, for a
+// clean stop.
+func (h home) adopt(r record) *Instance {
+	in := &Instance{kind: r.Kind, srv: kafka{libs: h.kafkaLibs()}, folder: r.Folder}
+	for _, id := range r.Processes {
+		in.procs = append(in.procs, &process{identity: id})
+	}
+
+	return in
 }
 
 // stop kills the processes of a record and everything that carries the mark

@@ -157,3 +157,27 @@ func lastLines(text []byte, n int) string {
 
 	return strings.Join(lines, " | ")
 }
+
+// Install fetches what the brokers need and the machine does not have:
+// Debian packages with apt-get (as root, or through sudo), the jars of Kafka
+// with mvn. It starts nothing and does nothing when all is there.
+func Install(ctx context.Context, opts Options) error {
+	opts = opts.withDefaults()
+	h, err := opts.home()
+	if err != nil {
+		return err
+	}
+	unlock, err := h.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	i := newInstaller(h, newProgress(opts.Progress))
+	var errs []error
+	for _, kind := range opts.Kinds {
+		errs = append(errs, i.ensure(ctx, kind, opts.Kinds))
+	}
+
+	return errors.Join(errs...)
+}

@@ -33,6 +33,9 @@ func sendSignal(pid int, sig syscall.Signal) error {
 	return nil
 }
 
+// interrupt sends SIGINT to a child and its process group, as a terminal does.
+func interrupt(pid int) error { return syscall.Kill(-pid, syscall.SIGINT) }
+
 // identify reads who has the process id now; the zero identity when nobody.
 func identify(pid int) identity {
 	state, start, ok := stat(pid)

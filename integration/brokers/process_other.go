@@ -16,6 +16,7 @@ var errNotLinux = errors.New("brokers are started without Docker on Linux only: 
 
 func detached(bool) *syscall.SysProcAttr   { return nil }
 func sendSignal(int, syscall.Signal) error { return errNotLinux }
+func interrupt(int) error                  { return errNotLinux }
 func identify(pid int) identity            { return identity{PID: pid} }
 func (id identity) alive() bool            { return false }
 func marked(string) []identity             { return nil }

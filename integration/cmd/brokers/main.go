@@ -3,15 +3,19 @@
 //
 //	brokers up     start what is not running; prints export lines
 //	brokers down   stop what up started
+//	brokers run    start what is not running, run a command, stop it all
 //	brokers env    print the export lines of what is up
 //	brokers status say what is up
+//
+//	brokers install, brokers certs   only fetch programs, only make certificates
 //
 // The addresses go to standard output, everything else to standard error:
 //
 //	eval "$(go run ./integration/cmd/brokers up -only=redis)"
+//	go run ./integration/cmd/brokers run -- go test ./...
 //
 // The exit code is 0 when all is well, 1 when something failed, 2 for a wrong
-// command line.
+// command line; that of the command for run.
 package main
 
 import (
@@ -32,13 +36,20 @@ import (
 const usage = `brokers starts the message brokers that leat's tests need.
 
 usage: brokers up     [-only=redis,rabbit,kafka]   start what is not running, print export lines
+       brokers run    [-only=...] [--] CMD ARG...  run CMD with the addresses in its environment; what was
+                                                   started for it is stopped when it ends, however it ends
        brokers down   [-only=...]                  stop what up started
        brokers env    [-only=...]                  print the export lines of what is up
        brokers status [-only=...]                  say what is up
+       brokers install [-only=...]                 fetch what is missing (apt-get, mvn), start nothing
+       brokers certs                               make the certificates, print their folder
+
+An address that the environment gives (LEAT_TEST_REDIS_URL, LEAT_TEST_RABBITMQ_URL,
+LEAT_TEST_KAFKA_BROKERS) is used as it is, and nothing is started for that broker.
 `
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // stop has nothing to do at exit
@@ -49,7 +60,10 @@ var errUsage = errors.New("see `brokers help`")
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := dispatch(ctx, args, stdout, stderr)
+	var ended *exitError
 	switch {
+	case errors.As(err, &ended):
+		return ended.code
 	case err == nil:
 		return 0
 	case errors.Is(err, flag.ErrHelp):
@@ -78,12 +92,12 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		fmt.Fprint(stdout, usage)
 
 		return nil
-	case "up", "down", "env", "status":
+	case "up", "down", "run", "env", "status", "install", "certs":
 	default:
 		return fmt.Errorf("brokers: unknown command %q: %w", name, errUsage)
 	}
 
-	opts, _, err := parse(name, rest, stderr)
+	opts, argv, err := parse(name, rest, stderr)
 	if err != nil {
 		return err
 	}
@@ -93,6 +107,12 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return up(ctx, opts, stdout)
 	case "down":
 		return brokers.Down(ctx, opts)
+	case "run":
+		return runCommand(ctx, opts, argv, stdout, stderr)
+	case "install":
+		return brokers.Install(ctx, opts)
+	case "certs":
+		return certsDir(opts, stdout)
 	case "env":
 		return env(ctx, opts, stdout)
 	default:
@@ -121,6 +141,38 @@ func parse(name string, args []string, stderr io.Writer) (brokers.Options, []str
 	}
 
 	return brokers.Options{Kinds: kinds, Folder: *folder, Progress: stderr}, flags.Args(), nil
+}
+
+// exitError carries the exit code of the command that run ran.
+type exitError struct{ code int }
+
+func (e *exitError) Error() string { return fmt.Sprintf("brokers: exit code %d", e.code) }
+
+func runCommand(ctx context.Context, opts brokers.Options, argv []string, stdout, stderr io.Writer) error {
+	if len(argv) == 0 {
+		return fmt.Errorf("brokers run: no command: %w", errUsage)
+	}
+
+	code, err := brokers.RunCommand(ctx, opts, argv, stdout, stderr)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		code = max(code, 1)
+	}
+	if code != 0 {
+		return &exitError{code}
+	}
+
+	return nil
+}
+
+func certsDir(opts brokers.Options, stdout io.Writer) error {
+	dir, err := brokers.CertsDir(opts)
+	if err != nil {
+		return err //nolint:wrapcheck // it names its package
+	}
+	fmt.Fprintln(stdout, dir)
+
+	return nil
 }
 
 func up(ctx context.Context, opts brokers.Options, stdout io.Writer) error {
