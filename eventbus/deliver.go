@@ -1,6 +1,7 @@
 package eventbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,6 +111,11 @@ func (b *Bus) deliverOne(ctx context.Context, out *outgoing) error {
 	d.Context = msg.Context()
 	msg.SetContext(d)
 	err := b.conclude(d, b.pass(d, msg))
+	if err != nil {
+		// Handing back is between a bus and its broker; the publisher may be a
+		// handler of another bus, and must not pass it on.
+		err = fmt.Errorf("its handling was cut short: %w", cmp.Or(context.Cause(d), context.Canceled))
+	}
 	span.End(err)
 	return err
 }

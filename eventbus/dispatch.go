@@ -249,6 +249,9 @@ func (s *subscription) attempt(next message.HandlerFunc) message.HandlerFunc {
 			s.stats.ok.Add(1)
 			return nil, nil
 		}
+		if errors.Is(err, middleware.ErrHandedBack) && msg.Context().Err() == nil {
+			err = &notOurs{err} // somebody else's message was handed back, not this one
+		}
 		c.handlerErr.Add(1)
 		s.stats.failed.Add(1)
 		now := time.Now()
@@ -262,6 +265,12 @@ func (s *subscription) attempt(next message.HandlerFunc) message.HandlerFunc {
 		return nil, err
 	}
 }
+
+// notOurs is a failure that only looks like a hand-back of this message: the
+// handler got it from elsewhere, and this message's context lives.
+type notOurs struct{ err error }
+
+func (e *notOurs) Error() string { return e.err.Error() }
 
 // end is the end of the chain: the handler with the event.
 func (s *subscription) end(msg *message.Message) ([]*message.Message, error) {

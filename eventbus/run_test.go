@@ -275,6 +275,26 @@ func TestMount_OnARouterThatSomebodyElseOwns(t *testing.T) {
 	}
 }
 
+// A handler that returns the hand-back of some other message, while its own
+// context lives, has failed: its message is not nacked for it.
+func TestHandler_CannotHandBackByItself(t *testing.T) {
+	ps := pubsub(t)
+	bus := over(t, ps)
+	if _, err := eventbus.Subscribe(bus, "h", func(context.Context, OrderCreated) error {
+		return fmt.Errorf("elsewhere: %w", middleware.ErrHandedBack)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	run(t, bus)
+	if err := bus.Publish(t.Context(), created("1")); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "a letter", func() bool { return bus.Stats().MessagesSentToDLQ == 1 })
+	if s := bus.Stats(); s.EventsHandedBack != 0 || s.HandlersInvoked != 3 || s.EventsProcessedFailed != 1 {
+		t.Errorf("stats = %+v", s)
+	}
+}
+
 func TestRun_WithoutSubscriber(t *testing.T) {
 	bus := open(t, &scripted{})
 	if err := bus.Run(t.Context()); !errors.Is(err, eventbus.ErrNoSubscriber) {
