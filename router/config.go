@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// DefaultDrainTimeout is as long as Watermill's router waits by default,
-	// and as Kubernetes does between SIGTERM and SIGKILL. Shorter cuts off slow
-	// handlers, longer is cut off by the orchestrator.
+	// DefaultDrainTimeout is as long as Watermill's router waits by default.
+	// Set it below what the orchestrator allows (Kubernetes: also 30 s): what is
+	// longer is cut off by a SIGKILL, what is shorter cuts off slow handlers.
 	DefaultDrainTimeout = 30 * time.Second
 
 	// DefaultSettleTimeout is long enough for an acknowledgement to a broker
