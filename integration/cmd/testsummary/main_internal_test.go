@@ -70,7 +70,7 @@ func Example_c() { fmt.Println(1)
 				"b/b.go": "package b\n",
 			},
 			last:  "3 passed, 0 failed, 1 skipped",
-			has:   []string{"ok    example.test/m/a: 3 passed, 0 failed, 1 skipped", "skipped:\n  example.test/m/a TestA/y: needs redis: set LEAT_X", "without tests: example.test/m/b"},
+			has:   []string{"ok    example.test/m/a: 3 passed, 0 failed, 1 skipped", "skipped:\n  example.test/m/a: needs redis: set LEAT_X (TestA/y)", "without tests: example.test/m/b"},
 			hasNo: []string{"noise", "FAIL", "=== RUN"},
 		},
 		"a failing subtest counts once and shows its output": {

@@ -46,6 +46,9 @@ type pkg struct {
 	skipped int
 }
 
+// skip is a test that did not run.
+type skip struct{ path, test, reason string }
+
 // summary is the state of one run.
 type summary struct {
 	out     io.Writer
@@ -54,7 +57,7 @@ type summary struct {
 	order   []*pkg
 	builds  map[string]*strings.Builder
 	strip   string // the module's path, cut off what is shown
-	skips   []string
+	skips   []skip
 	broke   bool
 	strange int // lines that are not of go test
 }
@@ -141,7 +144,7 @@ func (s *summary) addTest(p *pkg, e event) {
 		case e.Action == "fail" && strings.TrimSpace(t.output.String()) != "":
 			s.say("--- FAIL %s %s (%.1f s)\n%s", s.short(p.path), t.name, e.Elapsed, indent(t.output.String()))
 		case e.Action == "skip":
-			s.skips = append(s.skips, s.short(p.path)+" "+t.name+reason(t.output.String()))
+			s.skips = append(s.skips, skip{s.short(p.path), t.name, reason(t.output.String())})
 		}
 		t.output = strings.Builder{} // a passed test's output is of no use any more
 	}
@@ -271,10 +274,10 @@ func reason(output string) string {
 		}
 	}
 	if last == "" {
-		return ": no reason given"
+		return "no reason given"
 	}
 
-	return ": " + last
+	return last
 }
 
 func indent(text string) string {

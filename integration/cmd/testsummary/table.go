@@ -43,8 +43,7 @@ func (s *summary) end() int {
 	}
 	if len(s.skips) > 0 {
 		s.say("\nskipped:\n")
-		slices.Sort(s.skips)
-		for _, line := range s.skips {
+		for _, line := range s.skipLines() {
 			s.say("  %s\n", line)
 		}
 	}
@@ -71,6 +70,27 @@ func (s *summary) end() int {
 	s.say("\n%s\n", counts(passed, failed, skipped))
 
 	return code
+}
+
+// skipLines tells each reason once: the tests of a package that give it.
+func (s *summary) skipLines() []string {
+	type cause struct{ path, reason string }
+	tests := map[cause][]string{}
+	for _, sk := range s.skips {
+		c := cause{sk.path, sk.reason}
+		tests[c] = append(tests[c], sk.test)
+	}
+	var lines []string
+	for c, names := range tests {
+		more := ""
+		if n := len(names) - 1; n > 0 {
+			more = fmt.Sprintf(" and %d more", n)
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s (%s%s)", c.path, c.reason, names[0], more))
+	}
+	slices.Sort(lines)
+
+	return lines
 }
 
 // failures names every failed leaf, and every package that failed without one.
