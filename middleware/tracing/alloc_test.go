@@ -94,34 +94,3 @@ func TestTracer_HandsOnTheCarriedContextWithoutSDK(t *testing.T) {
 		})
 	}
 }
-
-func BenchmarkWithoutSDK(b *testing.B) {
-	tracer := silent()["no SDK"]
-	msg, ctx := event(), context.Background()
-	consume, handle := tracer.Consume(done), tracer.Handle(done)
-	b.Run("bare handler", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			_, _ = done(msg)
-		}
-	})
-	b.Run("Consume", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			_, _ = consume(msg)
-		}
-	})
-	b.Run("Handle", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			_, _ = handle(msg)
-		}
-	})
-	b.Run("StartPublish", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			p := tracer.StartPublish(ctx, msg)
-			p.End(nil)
-		}
-	})
-}

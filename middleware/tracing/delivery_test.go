@@ -42,6 +42,21 @@ func TestDelivery_FactsComeBeforeTheConfiguration(t *testing.T) {
 				"leat.delivery.id": "1-0", "leat.delivery.count": "1",
 			},
 		},
+		"redis with the zero position": {
+			delivery: middleware.Delivery{System: "redis", ID: "1-0"},
+			span:     "redis.consume OrderPlaced",
+			want: map[string]string{
+				"messaging.system": "redis", "messaging.destination.name": "orders", "messaging.consumer.group.name": "billing",
+				"leat.delivery.id": "1-0",
+			},
+		},
+		"kafka without a position": {
+			delivery: middleware.Delivery{System: "kafka", Partition: dlq.NoPosition, Offset: dlq.NoPosition},
+			span:     "kafka.consume OrderPlaced",
+			want: map[string]string{
+				"messaging.system": "kafka", "messaging.destination.name": "orders", "messaging.consumer.group.name": "billing",
+			},
+		},
 		"nothing known": {
 			delivery: middleware.Delivery{Partition: dlq.NoPosition, Offset: dlq.NoPosition},
 			span:     "configured.consume OrderPlaced",
@@ -65,6 +80,43 @@ func TestDelivery_FactsComeBeforeTheConfiguration(t *testing.T) {
 				"messaging.message.id": msg.UUID, "messaging.message.body.size": "11",
 			}))
 		})
+	}
+}
+
+func TestHandle_OneChainServesSeveralTopicsAndHandlers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	handle := r.tracer(tracing.Config{}).Handle(done)
+	for _, handler := range []string{"x", "y"} {
+		for _, topic := range []string{"a", "b", "a"} {
+			msg := event()
+			ctx := middleware.WithDelivery(context.Background(), &middleware.Delivery{Topic: topic})
+			msg.SetContext(middleware.WithHandlerName(ctx, handler))
+			if _, err := handle(msg); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sameCounts(t, "leat.handler.duration", r.times(t, "leat.handler.duration"), map[string]uint64{
+		"leat.handler=x,messaging.destination.name=a,messaging.system=watermill": 2,
+		"leat.handler=x,messaging.destination.name=b,messaging.system=watermill": 1,
+		"leat.handler=y,messaging.destination.name=a,messaging.system=watermill": 2,
+		"leat.handler=y,messaging.destination.name=b,messaging.system=watermill": 1,
+	})
+}
+
+func TestHandle_NumbersTheAttemptsOfRetryWithoutConsume(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	retry := middleware.Retry{MaxRetries: 1, BaseDelay: 1}
+	_, err := retry.Middleware(r.tracer(tracing.Config{}).Handle(failing(&refusal{"no"})))(event())
+	if err == nil {
+		t.Fatal("the handler's error is gone")
+	}
+	for i, s := range r.all("handle send-invoice") {
+		if got, want := attrs(s.Attributes)["leat.attempt"], []string{"1", "2"}[i]; got != want {
+			t.Errorf("attempt %s says it is attempt %s", want, got)
+		}
 	}
 }
 

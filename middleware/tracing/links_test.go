@@ -111,6 +111,7 @@ func TestHostileContext_StartsACleanTrace(t *testing.T) {
 		"cut":               {wire.TraceParent: remote[:40]},
 		"NUL and new lines": {wire.TraceParent: "\x00\r\n", wire.TraceState: "\x00=\n", wire.Baggage: "\xff=\xff"},
 		"1 MB":              {wire.TraceParent: long, wire.TraceState: long, wire.Baggage: long},
+		"new version, 1 MB": {wire.TraceParent: "01" + remote[2:] + "-" + long},
 		"valid, then 1 MB":  {wire.TraceParent: remote + "-" + long},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -221,6 +222,29 @@ func TestForward_IntoAnotherTraceIsLinked(t *testing.T) {
 	}
 	if got, ok := msg.Metadata[wire.TraceState]; ok {
 		t.Errorf("the other trace's tracestate %q is still on the message", got)
+	}
+}
+
+func TestPublishAgain_InTheSameTraceIsNotLinked(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	tracer := r.tracer(tracing.Config{System: "redis"})
+	ctx, request := r.begin(context.Background(), "request")
+	defer request.End()
+	msg := event()
+	for range 2 { // the second time it carries the first one's span
+		p := tracer.StartPublish(ctx, msg)
+		p.End(nil)
+	}
+	spans := r.all("redis.publish OrderPlaced")
+	for _, s := range spans {
+		childOf(t, s, request.SpanContext())
+		if len(s.Links) != 0 {
+			t.Errorf("links = %+v, want none", s.Links)
+		}
+	}
+	if got, want := carriedBy(t, msg).SpanID(), spans[1].SpanContext.SpanID(); got != want {
+		t.Errorf("the message carries span %s, want that of its second publishing %s", got, want)
 	}
 }
 

@@ -143,6 +143,9 @@ func (r *rig) metric(t *testing.T, name string) metricdata.Aggregation {
 		if scope.Scope.Name != tracing.ScopeName {
 			continue
 		}
+		if got, want := scope.Scope.SchemaURL, "https://opentelemetry.io/schemas/1.43.0"; got != want {
+			t.Errorf("schema URL of the metrics = %q, want %q", got, want)
+		}
 		for _, m := range scope.Metrics {
 			if m.Name == name {
 				return m.Data

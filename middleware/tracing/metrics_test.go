@@ -27,6 +27,8 @@ func TestMetrics_TheConventionsFour(t *testing.T) {
 	p.EndEach([]error{nil, &refusal{"a"}, &refusal{"b"}})
 	p = tracer.StartPublish(ctx, event())
 	p.End(nil)
+	p.End(&refusal{"too late"})
+	p.EndEach(nil)
 	inFlight := map[string]int64{}
 	handle := tracer.Consume(tracer.Handle(func(*message.Message) ([]*message.Message, error) {
 		inFlight = r.count(t, "leat.in_flight")

@@ -120,7 +120,7 @@ func (t *Tracer) publishSpan(ctx context.Context, tracer trace.Tracer, own bool,
 // started: nobody samples by them, and a span that is not recorded is spared
 // the price.
 func messageAttributes(msg *message.Message) []attribute.KeyValue {
-	attrs := make([]attribute.KeyValue, 0, 12)
+	attrs := make([]attribute.KeyValue, 0, 6)
 	if msg.UUID != "" {
 		attrs = append(attrs, text(keyMessageID, msg.UUID))
 	}

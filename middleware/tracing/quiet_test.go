@@ -48,6 +48,27 @@ func TestPublisher_WithoutSDKHandsOnTheContext(t *testing.T) {
 	}
 }
 
+func TestConsume_ABrokenContextLeavesTheAmbientOne(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx, ambient := r.begin(context.Background(), "ambient")
+	defer ambient.End()
+	for name, tracer := range silent() {
+		msg := event()
+		msg.Metadata[wire.TraceParent] = "broken"
+		msg.SetContext(ctx)
+		_, err := tracer.Consume(func(msg *message.Message) ([]*message.Message, error) {
+			if got := trace.SpanContextFromContext(msg.Context()); !got.Equal(ambient.SpanContext()) {
+				t.Errorf("%s: span in the handler's context = %v, want the ambient one", name, got)
+			}
+			return nil, nil
+		})(msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 type discard struct{}
 
 func (discard) Publish(string, ...*message.Message) error { return nil }
