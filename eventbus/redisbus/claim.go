@@ -1,0 +1,245 @@
+package redisbus
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ownPending is the search for what this consumer has read and not finished:
+// after a start, that of its predecessor of the same name, which counts as a
+// delivery, because it may have died of it; after a broken connection what the
+// server sent into it, which does not.
+type ownPending struct {
+	due     bool
+	counted bool
+	limited bool // the rest waits for suspects to be settled
+	cursor  string
+}
+
+// claimOwn claims a page of them.
+func (r *reader) claimOwn(ctx context.Context, room int) error {
+	if r.own.limited && !r.suspectsFree() {
+		return nil
+	}
+	if r.own.limited {
+		r.own.limited, r.own.cursor = false, ""
+	}
+	rows, err := r.pending(ctx, r.own.cursor, 0, r.s.consumer, room)
+	if err != nil {
+		return err
+	}
+	got, limited, err := r.claimRows(ctx, rows, claim{counted: r.own.counted})
+	if err != nil {
+		return err
+	}
+	if len(got) > 0 {
+		r.s.log.Info("own unfinished entries taken up again", "entries", len(got))
+	}
+	switch {
+	case limited:
+		r.own.limited = true
+	case len(rows) < room:
+		r.own = ownPending{}
+	default:
+		r.own.cursor = "(" + rows[len(rows)-1].ID
+	}
+	return nil
+}
+
+// claimDead claims what consumers left that give no sign of life any more.
+func (r *reader) claimDead(ctx context.Context) error {
+	now := time.Now()
+	if now.Before(r.watchAt) && !(r.hurried && r.suspectsFree()) {
+		return nil
+	}
+	rows, err := r.pending(ctx, "", r.s.cfg.PendingIdleTime, "", r.s.cfg.BatchSize)
+	if err != nil {
+		return err
+	}
+	got, limited, err := r.claimRows(ctx, rows, claim{counted: true, minIdle: r.s.cfg.PendingIdleTime})
+	if err != nil {
+		return err
+	}
+	if len(got) > 0 {
+		r.s.stats.claimed.Add(int64(len(got)))
+		r.s.log.Info("entries of dead consumers claimed", "entries", len(got))
+	}
+	r.hurried = limited
+	if len(got) == 0 || limited {
+		r.watchAt = now.Add(min(r.s.cfg.PendingIdleTime/4, longestWatch))
+		r.losses.watch(ctx, r, false)
+	}
+	return nil
+}
+
+// pending lists entries that are read and not acknowledged: from after, idle
+// for at least minIdle, of one consumer or of all.
+func (r *reader) pending(ctx context.Context, after string, minIdle time.Duration, consumer string, count int) ([]redis.XPendingExt, error) {
+	rows, err := r.cmd.XPendingExt(ctx, &redis.XPendingExtArgs{
+		Stream: r.s.topic, Group: r.s.cfg.ConsumerGroup, Idle: minIdle,
+		Start: orDefault(after, "-"), End: "+", Count: int64(count), Consumer: consumer,
+	}).Result()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	return rows, err
+}
+
+// claim says how to claim.
+type claim struct {
+	counted bool          // as a delivery
+	minIdle time.Duration // on the server, so that one of several claimers wins
+	run     *recovery     // on whose behalf; nil for none
+}
+
+// isolation returns how many entries that were delivered count times, and not
+// finished, may be handled at once here: all; as many as there are workers; one.
+//
+// A process takes a whole batch with it when one entry kills it. If all of them
+// were taken up together again and again, all would seem to be killers after
+// MaxDeliveries rounds. So the oftener an entry was there, the fewer others it
+// is handled with.
+func (r *reader) isolation(count int64) (level, int) {
+	switch {
+	case count <= 1:
+		return fresh, r.s.cfg.MaxInFlight
+	case count == 2:
+		return suspect, r.s.cfg.Concurrency
+	default:
+		return prime, 1
+	}
+}
+
+func (r *reader) suspectsFree() bool {
+	open := r.s.table.suspectsOpen()
+	return open[suspect] == 0 && open[prime] == 0
+}
+
+// claimRows claims the pending entries in rows that are not in flight here,
+// and takes them in. limited reports that some were left for later.
+func (r *reader) claimRows(ctx context.Context, rows []redis.XPendingExt, c claim) (got []*entry, limited bool, err error) {
+	if len(rows) == 0 {
+		return nil, false, nil
+	}
+	known := r.s.table.ids()
+	open := r.s.table.suspectsOpen()
+	room := r.s.table.room()
+	groups := make(map[int64][]string)
+	levels := make(map[string]level)
+	var order []int64
+	for _, row := range rows {
+		if _, here := known[row.ID]; here {
+			continue
+		}
+		c.run.check()
+		before := row.RetryCount // deliveries before this one
+		if !c.counted {
+			before--
+		}
+		lvl, most := r.isolation(before)
+		if r.over(int(before)+1) || c.run.over(before) {
+			lvl = fresh // it will be buried, not handled
+		} else if lvl != fresh && c.run == nil && open[lvl] >= most {
+			limited = true
+			continue
+		}
+		if room <= 0 {
+			limited = true
+			break
+		}
+		room--
+		open[lvl]++
+		levels[row.ID] = lvl
+		if groups[row.RetryCount] == nil {
+			order = append(order, row.RetryCount)
+		}
+		groups[row.RetryCount] = append(groups[row.RetryCount], row.ID)
+	}
+	for _, count := range order {
+		batch, err := r.claimIDs(ctx, groups[count], count, c, levels)
+		if err != nil {
+			return got, limited, err
+		}
+		got = append(got, batch...)
+	}
+	return got, limited, nil
+}
+
+// claimIDs claims entries that were all delivered count times.
+func (r *reader) claimIDs(ctx context.Context, ids []string, count int64, c claim, levels map[string]level) ([]*entry, error) {
+	args := []any{"xclaim", r.s.topic, r.s.cfg.ConsumerGroup, r.s.consumer, c.minIdle.Milliseconds()}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	if c.counted {
+		count++
+	} else {
+		args = append(args, "retrycount", count)
+	}
+	cmd := redis.NewXMessageSliceCmd(ctx, args...)
+	msgs, err := process(ctx, r.cmd, cmd)
+	if err != nil {
+		return nil, err
+	}
+	batch := make([]*entry, 0, len(msgs))
+	there := make(map[string]bool, len(msgs))
+	for _, m := range msgs {
+		if m.Values == nil {
+			continue // before Redis 7, a deleted entry
+		}
+		there[m.ID] = true
+		e := r.entry(m, int(count))
+		e.level = levels[m.ID]
+		if c.run != nil {
+			e.run = c.run
+			e.over = e.over || c.run.over(count-1)
+			c.run.claim()
+		}
+		batch = append(batch, e)
+	}
+	r.s.admit(batch)
+	if len(there) < len(ids) {
+		r.missing(ctx, ids, there)
+	}
+	return batch, nil
+}
+
+// missing looks at entries that could not be claimed: another consumer was
+// faster, or they are not in the stream any more.
+func (r *reader) missing(ctx context.Context, ids []string, there map[string]bool) {
+	var gone []string
+	for _, id := range ids {
+		if there[id] {
+			continue
+		}
+		found, err := r.cmd.XRangeN(ctx, r.s.topic, id, id, 1).Result()
+		if err == nil && len(found) == 0 {
+			gone = append(gone, id)
+		}
+	}
+	if len(gone) == 0 {
+		return
+	}
+	// Redis 7 has forgotten them; before it they would be found for ever.
+	_ = r.cmd.XAck(ctx, r.s.topic, r.s.cfg.ConsumerGroup, gone...).Err()
+	r.s.stats.lost.Add(int64(len(gone)))
+	r.s.log.Error("unfinished entries were trimmed or deleted before they could be handled again", "entries", len(gone))
+}
+
+// process runs a command that go-redis has no method for.
+func process(ctx context.Context, c redis.Cmdable, cmd *redis.XMessageSliceCmd) ([]redis.XMessage, error) {
+	// Every Cmdable of go-redis is a processor, but the interface does not say.
+	p, ok := c.(interface {
+		Process(ctx context.Context, cmd redis.Cmder) error
+	})
+	if !ok {
+		return nil, errors.New("redisbus: the client cannot run commands")
+	}
+	if err := p.Process(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	return cmd.Val(), nil
+}

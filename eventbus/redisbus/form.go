@@ -1,0 +1,128 @@
+package redisbus
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/internal/wire"
+)
+
+// Form is how a message is written as the fields of a stream entry. Every form
+// is always read; see the package documentation for which program reads which.
+type Form int
+
+const (
+	// FormWatermill is exactly what the stock watermill-redisstream marshaller
+	// writes: the UUID, the metadata as a MessagePack map, the payload.
+	FormWatermill Form = iota
+	// FormText writes each metadata key as a text field of its own between UUID
+	// and payload. Choose it where a consumer of the Python library reads the
+	// stream: one entry with MessagePack in it stops that consumer for good. The
+	// stock adapter reads such an entry without its metadata.
+	FormText
+)
+
+// String returns "watermill" or "text".
+func (f Form) String() string {
+	switch f {
+	case FormWatermill:
+		return "watermill"
+	case FormText:
+		return "text"
+	}
+	return fmt.Sprintf("Form(%d)", int(f))
+}
+
+// Fields of an entry.
+const (
+	fieldUUID     = wire.WatermillUUID
+	fieldMetadata = "metadata"
+	fieldPayload  = "payload"
+)
+
+// encoder appends the fields of messages to the arguments of commands. It
+// reuses its buffer of keys, so it serves one goroutine at a time.
+type encoder struct {
+	form  Form
+	order []string
+	keys  []string
+}
+
+func newEncoder(form Form) *encoder { return &encoder{form: form, order: wire.Order()} }
+
+// sort leaves the keys of md in e.keys: the known ones first, in the order of
+// the wire, the others sorted, so that equal messages have equal bytes.
+func (e *encoder) sort(md message.Metadata) {
+	e.keys = e.keys[:0]
+	for _, k := range e.order {
+		if _, ok := md[k]; ok {
+			e.keys = append(e.keys, k)
+		}
+	}
+	known := len(e.keys)
+	if known == len(md) {
+		return
+	}
+	for k := range md {
+		if k != fieldUUID && !slices.Contains(e.order, k) {
+			e.keys = append(e.keys, k)
+		}
+	}
+	slices.Sort(e.keys[known:])
+}
+
+// append appends the fields of m, names and values in turn, to args.
+func (e *encoder) append(args []any, m *message.Message) ([]any, error) {
+	if v, ok := m.Metadata[fieldUUID]; ok && v != m.UUID {
+		return args, fmt.Errorf("metadata %q is reserved for the message's UUID", fieldUUID)
+	}
+	e.sort(m.Metadata)
+	args = append(args, fieldUUID, m.UUID)
+	if e.form == FormText {
+		return e.appendText(args, m)
+	}
+	var md []byte
+	if len(e.keys) > 0 {
+		md = appendMetadata(make([]byte, 0, metadataSize(e.keys, m.Metadata)), e.keys, m.Metadata)
+	}
+	return append(args, fieldMetadata, md, fieldPayload, []byte(m.Payload)), nil
+}
+
+var errNotText = errors.New("is not UTF-8, and the text form is chosen for readers that stop at such an entry; use the watermill form or a codec whose output is text")
+
+func (e *encoder) appendText(args []any, m *message.Message) ([]any, error) {
+	if !utf8.Valid(m.Payload) {
+		return args, fmt.Errorf("payload %w", errNotText)
+	}
+	for _, k := range e.keys {
+		if k == fieldMetadata || k == fieldPayload {
+			return args, fmt.Errorf("metadata %q is reserved in the text form", k)
+		}
+		if !utf8.ValidString(k) || !utf8.ValidString(m.Metadata[k]) {
+			return args, fmt.Errorf("metadata %q %w", k, errNotText)
+		}
+		args = append(args, k, m.Metadata[k])
+	}
+	return append(args, fieldPayload, []byte(m.Payload)), nil
+}
+
+func metadataSize(keys []string, md message.Metadata) int {
+	n := 5
+	for _, k := range keys {
+		n += len(k) + len(md[k]) + 6
+	}
+	return n
+}
+
+// size is roughly what m takes on the connection, in bytes.
+func size(m *message.Message) int {
+	n := len(m.UUID) + len(m.Payload) + 128
+	for k, v := range m.Metadata {
+		n += len(k) + len(v) + 16
+	}
+	return n
+}

@@ -1,0 +1,116 @@
+package redisbus
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// pollTime is how long a read blocks on a connection that cannot be woken.
+const pollTime = 250 * time.Millisecond
+
+// readConn is the connection that blocks in XREADGROUP. go-redis cannot end a
+// blocking read when its context does, so the connection is made apart, with
+// the client's options: the server is asked to wake it (CLIENT UNBLOCK), which
+// loses nothing, and if the server does not answer, the socket is cut.
+type readConn struct {
+	shared redis.UniversalClient
+	stream string
+
+	mu      sync.Mutex
+	node    *redis.Client // the given client, or the node that has the stream
+	own     *redis.Client
+	conn    *redis.Conn
+	id      int64 // of the connection on the server; 0: it cannot be woken
+	sockets []net.Conn
+}
+
+// open connects. Afterwards cmd is there to be read with, and block is how
+// long a read may wait.
+func (r *readConn) open(ctx context.Context, block time.Duration) (cmd redis.Cmdable, longest time.Duration, err error) {
+	node, err := r.resolve(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	if node == nil {
+		return r.shared, min(block, pollTime), r.shared.Ping(ctx).Err()
+	}
+	opts := *node.Options()
+	dial := opts.Dialer
+	opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err == nil {
+			r.mu.Lock()
+			r.sockets = append(r.sockets, c)
+			r.mu.Unlock()
+		}
+		return c, err
+	}
+	opts.MaxRetries = -1
+	opts.DialerRetries = 1
+	opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1
+	own := redis.NewClient(&opts)
+	conn := own.Conn()
+	id, err := conn.ClientID(ctx).Result()
+	if err != nil && serverError(err) != "NOPERM" {
+		_ = conn.Close()
+		_ = own.Close()
+		return nil, 0, err
+	}
+	r.mu.Lock()
+	r.node, r.own, r.conn, r.id = node, own, conn, id
+	r.mu.Unlock()
+	if id == 0 {
+		block = min(block, pollTime)
+	}
+	return conn, block, nil
+}
+
+// resolve finds the server to read from; nil means through the given client.
+func (r *readConn) resolve(ctx context.Context) (*redis.Client, error) {
+	switch c := r.shared.(type) {
+	case *redis.Client:
+		return c, nil
+	case *redis.ClusterClient:
+		return c.MasterForKey(ctx, r.stream)
+	default:
+		return nil, nil //nolint:nilnil // documented: no node of its own
+	}
+}
+
+// close is called by the reader alone.
+func (r *readConn) close() {
+	r.mu.Lock()
+	conn, own := r.conn, r.own
+	r.node, r.own, r.conn, r.id, r.sockets = nil, nil, nil, 0, nil
+	r.mu.Unlock()
+	if own == nil {
+		return
+	}
+	// A connection that broke says so again here; nothing follows from it.
+	_ = conn.Close()
+	_ = own.Close()
+}
+
+// unblock wakes a read that waits. It does nothing when none does.
+func (r *readConn) unblock(ctx context.Context) {
+	r.mu.Lock()
+	node, id := r.node, r.id
+	r.mu.Unlock()
+	if id != 0 {
+		// Best effort: whoever calls tries again, or cuts.
+		_ = node.ClientUnblock(ctx, id).Err()
+	}
+}
+
+// cut ends the read at once, whatever the server does.
+func (r *readConn) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.sockets {
+		_ = c.Close()
+	}
+}
