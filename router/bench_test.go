@@ -9,7 +9,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
 
 	"github.com/leat-go/leat/router"
 )
@@ -43,6 +42,7 @@ func (endless) Close() error { return nil }
 // package puts on top. The handler does nothing.
 func BenchmarkRouter(b *testing.B) {
 	stock := func(b *testing.B, sub message.Subscriber, logger watermill.LoggerAdapter) {
+		b.Helper()
 		wm, err := message.NewRouter(message.RouterConfig{}, logger)
 		if err != nil {
 			b.Fatal(err)
@@ -84,8 +84,8 @@ func BenchmarkRouter(b *testing.B) {
 // BenchmarkGoChannel is the same with Watermill's own Pub/Sub in front.
 func BenchmarkGoChannel(b *testing.B) {
 	through := func(b *testing.B, wrap func(message.Subscriber) message.Subscriber) {
-		ps := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
-		defer ps.Close()
+		b.Helper()
+		ps := newGoChannel(b)
 		wm, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 		if err != nil {
 			b.Fatal(err)

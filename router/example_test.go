@@ -17,7 +17,6 @@ import (
 // A plain Watermill handler on any Pub/Sub. The shutdown comes while it works.
 func Example() {
 	pubSub := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
-	defer pubSub.Close()
 
 	r, err := router.New(router.Config{DrainTimeout: 10 * time.Second})
 	if err != nil {
@@ -47,6 +46,9 @@ func Example() {
 		log.Fatal(err)
 	}
 	fmt.Println("stopped")
+	if err := pubSub.Close(); err != nil { // the router did not: it was lent
+		log.Fatal(err)
+	}
 	// Output:
 	// handled order-1 context: <nil>
 	// stopped
@@ -55,7 +57,6 @@ func Example() {
 // The decorator alone, in a router of Watermill's.
 func ExampleDecorate() {
 	pubSub := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
-	defer pubSub.Close()
 	sub := router.Decorate(pubSub, router.DrainConfig{Concurrency: 4})
 
 	stock := message.NewDefaultRouter(watermill.NopLogger{})
@@ -85,7 +86,6 @@ func ExampleDecorate() {
 // A handler is added to a running router, and stopped without stopping it.
 func ExampleRouter_AddHandler() {
 	pubSub := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
-	defer pubSub.Close()
 	r, err := router.New(router.Config{})
 	if err != nil {
 		log.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
 
@@ -63,8 +62,7 @@ func TestAddHandler_DuplicateNamesAreErrors(t *testing.T) {
 }
 
 func TestHandlers_AddedWhileRunningStartAtOnce(t *testing.T) {
-	ps := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
-	defer ps.Close()
+	ps := newGoChannel(t)
 	r := newRouter(t, router.Config{})
 	run(t, r) // without any
 	var n atomic.Int64
@@ -219,8 +217,7 @@ type ownedPubSub struct {
 func (p *ownedPubSub) Close() error { p.closed.Add(1); return nil }
 
 func TestHandlers_ConsumeTransformPublish(t *testing.T) {
-	ps := &ownedPubSub{GoChannel: gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})}
-	defer ps.GoChannel.Close()
+	ps := &ownedPubSub{GoChannel: newGoChannel(t)}
 	r := newRouter(t, router.Config{})
 	transform := func(m *message.Message) ([]*message.Message, error) {
 		return []*message.Message{message.NewMessage(m.UUID, append([]byte("up:"), m.Payload...))}, nil
@@ -386,8 +383,7 @@ func TestHandlers_DrainersAreSharedAndOnlyTheirSubscriptionsEnd(t *testing.T) {
 }
 
 func TestHandlers_ConcurrencyAndKey(t *testing.T) {
-	ps := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
-	defer ps.Close()
+	ps := newGoChannel(t)
 	r := newRouter(t, router.Config{})
 	var mu sync.Mutex
 	now, most := 0, 0

@@ -54,6 +54,8 @@ func TestHealth_OverTheLifeOfARouter(t *testing.T) {
 	eventually(t, "the drain has begun", func() bool { return !r.Health().Ready })
 	expect("draining, with Watermill's Close waiting", router.Health{Live: true, Reason: "draining"})
 	close(release)
-	within(t, 5*time.Second, "Run", rs.ran)
+	if err := within(t, 5*time.Second, "Run", rs.ran); err != nil {
+		t.Errorf("Run = %v", err)
+	}
 	expect("closed", router.Health{Reason: "closed"})
 }

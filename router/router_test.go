@@ -54,6 +54,19 @@ func run(t *testing.T, r *router.Router) *runs {
 	return rs
 }
 
+// newGoChannel is closed when the test ends: after the router, which the test
+// runs later.
+func newGoChannel(tb testing.TB) *gochannel.GoChannel {
+	tb.Helper()
+	ps := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
+	tb.Cleanup(func() {
+		if err := ps.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return ps
+}
+
 func consume(t *testing.T, r *router.Router, name, topic string, sub message.Subscriber, fn message.NoPublishHandlerFunc, opts ...router.HandlerOption) *router.Handler {
 	t.Helper()
 	h, err := r.AddConsumerHandler(name, topic, sub, fn, opts...)
@@ -160,8 +173,7 @@ func TestRouter_ShutdownBeforeRun(t *testing.T) {
 }
 
 func TestRouter_IdleShutdownTakesMilliseconds(t *testing.T) {
-	ps := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
-	defer ps.Close()
+	ps := newGoChannel(t)
 	r := newRouter(t, router.Config{})
 	var n atomic.Int64
 	for i := range 20 {
@@ -225,8 +237,7 @@ func TestRouter_RunTwice(t *testing.T) {
 }
 
 func TestRouter_MiddlewareAndPluginsAsInWatermill(t *testing.T) {
-	ps := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
-	defer ps.Close()
+	ps := newGoChannel(t)
 	r := newRouter(t, router.Config{})
 	var mu sync.Mutex
 	var order []string

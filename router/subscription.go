@@ -213,8 +213,8 @@ func (s *subscription) result() (Report, error) { return s.report, s.err }
 // messageContext is what handlers see: it ends with the drain's deadline or
 // when the message is settled, and carries the inner message's values.
 type messageContext struct {
-	context.Context
-	values context.Context //nolint:containedctx // only its values are used, not its end
+	context.Context                 //nolint:containedctx // it is a context
+	values          context.Context //nolint:containedctx // only its values are used, not its end
 }
 
 // Value asks the embedded context first: the standard library finds the

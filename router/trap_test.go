@@ -104,7 +104,9 @@ func TestTrap_StockRouterStopBuriesHealthyMessages(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
-		within(t, 10*time.Second, "Run", ran)
+		if err := within(t, 10*time.Second, "Run", ran); err != nil {
+			t.Errorf("Run: %v", err)
+		}
 		if err := broker.Close(); err != nil {
 			t.Error(err)
 		}

@@ -59,6 +59,7 @@ func TestUniversalSuite(t *testing.T) {
 			tests.TestPubSub(t, tests.Features{
 				Persistent:                       true,
 				NewSubscriberReceivesOldMessages: true,
+				RequireSingleInstance:            true,
 				ForceShort:                       true,
 			}, func(*testing.T) (message.Publisher, message.Subscriber) {
 				return unclosed{ps}, owningSubscriber{router.Decorate(ps, cfg), unclosedSubscriber{ps}}
