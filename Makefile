@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 GO ?= go
-BIN      := $(CURDIR)/bin
+BIN      := bin
 ONLY     ?= redis#        brokers that `make test` and `make brokers` start: redis,rabbit,kafka
 PKGS     ?= ./...#        packages that test, bench and fuzz look at
 FUZZTIME ?= 30s#          per fuzz target
@@ -105,11 +105,11 @@ cc:
 $(BIN)/golangci-lint: .golangci.yml
 	@test -x $@ && $@ version 2>/dev/null | grep -qF '$(GOLANGCI_VERSION:v%=%)' || { \
 		echo "building golangci-lint $(GOLANGCI_VERSION) into ./bin: minutes, once"; \
-		GOBIN=$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION); }
+		GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION); }
 	@touch $@
 
 $(BIN)/govulncheck: Makefile
-	GOBIN=$(BIN) $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+	GOBIN=$(CURDIR)/$(BIN) $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
 	@touch $@
 
 .PHONY: $(BIN)/testsummary
