@@ -65,7 +65,7 @@ func (b *Bus) buildChain() {
 func (b *Bus) messageSteps() []step {
 	steps := []step{
 		{name: "Recover", mw: middleware.Recover{Logger: b.log}.Middleware},
-		{name: "Trace", mw: b.tracer.Consume},
+		{name: "Trace", mw: b.traceMessage},
 	}
 	name := "DeadLetter"
 	if b.cfg.DisableDLQ {
@@ -86,6 +86,7 @@ func (s *subscription) steps() []step {
 	if s.retry != nil {
 		retry = *s.retry
 	}
+	retry.OnRetry = b.tellRetry(retry.OnRetry)
 	steps := []step{
 		{name: "Retry", mw: retry.Middleware},
 		{name: "Stats", mw: s.attempt},
@@ -98,11 +99,45 @@ func (s *subscription) steps() []step {
 		steps = append(steps, step{name: "Timeout", mw: middleware.Timeout{After: timeout, Logger: b.log}.Middleware})
 	}
 	steps = append(steps,
-		step{name: "Trace", mw: b.tracer.Handle},
+		step{name: "Trace", mw: b.traceHandler},
 		step{name: "Recover", mw: middleware.Recover{Logger: b.log}.Middleware},
 	)
 	steps = append(steps, users(b.cfg.HandlerMiddleware...)...)
 	return append(steps, users(s.user...)...)
+}
+
+// traceMessage and traceHandler are the tracer's steps, which an event in
+// memory passes by when there is nobody to trace for: that was asked once, when
+// it was published.
+func (b *Bus) traceMessage(next message.HandlerFunc) message.HandlerFunc {
+	traced := b.tracer.Consume(next)
+	return func(msg *message.Message) ([]*message.Message, error) {
+		if d, ok := msg.Context().(*delivery); ok && d.untraced {
+			return next(msg)
+		}
+		return traced(msg)
+	}
+}
+
+func (b *Bus) traceHandler(next message.HandlerFunc) message.HandlerFunc {
+	traced := b.tracer.Handle(next)
+	return func(msg *message.Message) ([]*message.Message, error) {
+		if a, ok := msg.Context().(*attempts); ok && a.d.untraced {
+			return next(msg)
+		}
+		return traced(msg)
+	}
+}
+
+// tellRetry lets the tracer know of retries, and whom the user told to.
+func (b *Bus) tellRetry(user func(*message.Message, middleware.RetryInfo)) func(*message.Message, middleware.RetryInfo) {
+	if user == nil {
+		return b.tracer.OnRetry
+	}
+	return func(msg *message.Message, info middleware.RetryInfo) {
+		b.tracer.OnRetry(msg, info)
+		user(msg, info)
+	}
 }
 
 // Chain describes the effective chain of the bus, outermost first: a line for

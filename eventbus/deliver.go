@@ -13,6 +13,7 @@ import (
 	"github.com/leat-go/leat/codec"
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/middleware"
+	"github.com/leat-go/leat/middleware/tracing"
 )
 
 // handle is the consumer half of the bus: the function that a Watermill router
@@ -103,12 +104,16 @@ func (b *Bus) deliverOne(ctx context.Context, out *outgoing) error {
 		if err := b.spell(d, msg); err != nil {
 			return err
 		}
-	} else if b.tracer.Enabled() {
-		msg.Metadata = metadata(d.base) // the trace goes on in it, as on a wire
 	}
-	msg.SetContext(ctx)
-	span := b.tracer.StartPublish(ctx, msg)
-	d.Context = msg.Context()
+	var span tracing.Publishing
+	if b.tracer.Enabled() {
+		if msg.Metadata == nil {
+			msg.Metadata = metadata(d.base) // the trace goes on in it, as on a wire
+		}
+		span = b.tracer.StartPublish(ctx, msg)
+	} else {
+		d.untraced = !b.wire
+	}
 	msg.SetContext(d)
 	err := b.conclude(d, b.pass(d, msg))
 	if err != nil {
@@ -148,6 +153,7 @@ func (b *Bus) deadLetter() middleware.DeadLetter {
 		OnBuried: func(ctx context.Context, l dlq.Letter) {
 			b.counts.buried.Add(1)
 			fail(ctx)
+			b.tracer.OnBuried(ctx, l)
 		},
 		OnBuryError: func(context.Context, dlq.Letter, int, error) {
 			b.counts.burialErrors.Add(1)

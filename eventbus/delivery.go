@@ -34,7 +34,8 @@ type delivery struct {
 	event Event
 	base  *Base
 
-	verdict verdict
+	verdict  verdict
+	untraced bool // in memory: nobody to trace for
 
 	join   sync.Once
 	joined atomic.Pointer[joint]
@@ -121,6 +122,7 @@ func (d *delivery) release() {
 // attempts, with their record for the letter.
 type attempts struct {
 	context.Context
+	d       *delivery
 	sub     *subscription
 	event   Event
 	n       int
@@ -145,6 +147,9 @@ func (a *attempts) Value(key any) any {
 }
 
 func attemptsFrom(ctx context.Context) *attempts {
+	if a, ok := ctx.(*attempts); ok {
+		return a
+	}
 	a, _ := ctx.Value(attemptsKey{}).(*attempts)
 	return a
 }

@@ -164,7 +164,7 @@ type outcome struct {
 }
 
 func (d *delivery) run(a *attempts, s *subscription, msg *message.Message, several bool) (o outcome) {
-	a.Context, a.sub, a.event = d, s, d.event
+	a.Context, a.d, a.sub, a.event = d, d, s, d.event
 	defer func() {
 		if r := recover(); r != nil { // a hook or a filter; handlers are caught further in
 			o.ran, o.err = true, &middleware.PanicError{Value: r, Stack: debug.Stack()}
