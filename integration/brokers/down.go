@@ -35,6 +35,7 @@ func Down(ctx context.Context, opts Options) error {
 	}
 
 	var errs []error
+	hadProject := s.project()
 	for _, kind := range opts.Kinds {
 		r, known := s.find(kind)
 		if !known {
@@ -42,6 +43,15 @@ func Down(ctx context.Context, opts Options) error {
 		}
 		r.Folder = h.path("up", string(kind))
 		wasUp := r.alive()
+		if r.Project != "" {
+			c := compose{file: h.composeFile(), project: r.Project}
+			if err := c.down(ctx, string(kind)); err != nil {
+				errs = append(errs, err)
+
+				continue
+			}
+			wasUp = true
+		}
 		if kind == KindKafka {
 			h.adopt(r).saveArchive()
 		}
@@ -62,7 +72,13 @@ func Down(ctx context.Context, opts Options) error {
 		}
 	}
 
-	return errors.Join(append(errs, h.writeState(s))...)
+	errs = append(errs, h.writeState(s))
+	if project := s.project(); hadProject != "" && project == "" {
+		// The last of its containers is gone; network and volumes follow.
+		errs = append(errs, compose{file: h.composeFile(), project: hadProject}.down(ctx))
+	}
+
+	return errors.Join(errs...)
 }
 
 // adopt makes an instance of a Kafka that an earlier command started, for a

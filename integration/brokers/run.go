@@ -88,6 +88,9 @@ func (s *starter) stopAll() error {
 	began := time.Now()
 	killMarked(s.folder + "/command")
 	errs := make([]error, len(s.instances))
+	if s.compose != nil {
+		errs = append(errs, s.compose.down(context.Background()))
+	}
 
 	var wait sync.WaitGroup
 	for i, in := range s.instances {

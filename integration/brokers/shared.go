@@ -107,6 +107,7 @@ type starter struct {
 	mu        sync.Mutex
 	state     state
 	instances []*Instance
+	compose   *compose // of a run whose brokers are containers
 }
 
 // all returns the variables of every kind that answers, in order, and one
@@ -184,10 +185,14 @@ func (s *starter) present(ctx context.Context, kind Kind) ([]Var, error) {
 	return r.Vars, nil
 }
 
-// start installs and starts brokers, side by side.
+// start starts brokers: as containers where a Docker engine answers, natively
+// and side by side where not, after installing what is missing.
 func (s *starter) start(ctx context.Context, kinds []Kind) (map[Kind][]Var, error) {
 	if len(kinds) == 0 {
 		return nil, nil
+	}
+	if s.home.docker(ctx) {
+		return s.startDocker(ctx, kinds)
 	}
 	if err := native(); err != nil {
 		return nil, err

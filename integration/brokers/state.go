@@ -89,3 +89,15 @@ func (r record) alive() bool {
 // has reports whether the record's addresses begin with v. The record of a
 // broker that was stopped keeps them.
 func (r record) has(v Var) bool { return len(r.Vars) > 0 && r.Vars[0] == v }
+
+// project returns the compose project of the shared set, "" when none of it
+// runs in containers.
+func (s state) project() string {
+	for _, r := range s.Brokers {
+		if r.Project != "" {
+			return r.Project
+		}
+	}
+
+	return ""
+}
