@@ -1,0 +1,66 @@
+package middleware_test
+
+import (
+	"errors"
+	"log/slog"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/middleware"
+)
+
+func explode(value any) message.HandlerFunc {
+	return func(*message.Message) ([]*message.Message, error) { panic(value) }
+}
+
+func TestRecover_StackToTheLogAndNotIntoTheText(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	h := middleware.Recover{Logger: slog.New(slog.NewTextHandler(&out, nil))}.Middleware(explode("boom"))
+	msg := newMessage(middleware.WithHandlerName(t.Context(), "send-invoice"), "1")
+
+	produced, err := h(msg)
+
+	var panicked *middleware.PanicError
+	if !errors.As(err, &panicked) || panicked.Value != "boom" || produced != nil {
+		t.Fatalf("%v, %v; want a *PanicError", produced, err)
+	}
+	if err.Error() != "middleware: handler panicked: boom" {
+		t.Errorf("text %q, want no stack in it", err)
+	}
+	if !strings.Contains(string(panicked.Stack), "explode") {
+		t.Errorf("the stack does not show who panicked:\n%s", panicked.Stack)
+	}
+	for _, want := range []string{"level=ERROR", "handler panicked", "explode", "event_id=1", "event_type=OrderPaid", "handler=send-invoice", "attempt=1"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the log does not have %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestRecover_Values(t *testing.T) {
+	t.Parallel()
+	h := func(value any) error {
+		_, err := middleware.Recover{}.Middleware(explode(value))(newMessage(t.Context(), "1"))
+		return err
+	}
+	if err := h(errInk); !errors.Is(err, errInk) {
+		t.Errorf("panic with an error: %v, want it to wrap that", err)
+	}
+	var nilPanic *runtime.PanicNilError
+	if err := h(nil); !errors.As(err, &nilPanic) {
+		t.Errorf("panic with nil: %v", err)
+	}
+	if err := h(42); err == nil || errors.Unwrap(err) != nil {
+		t.Errorf("panic with a number: %v", err)
+	}
+	if _, err := (middleware.Recover{}).Middleware(succeed)(newMessage(t.Context(), "1")); err != nil {
+		t.Error(err)
+	}
+	if err := (middleware.Recover{}).Validate(); err != nil {
+		t.Error(err)
+	}
+}
