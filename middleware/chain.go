@@ -54,7 +54,8 @@ func (e nameError) Error() string { return string(e) }
 // Describe names the middlewares of a chain, outermost first: those of this
 // package by their type ("Retry"), those with a name by it ([Named]), others by
 // their function and its package ("router/middleware.Recoverer" for Watermill's,
-// "main.audit"). A closure without a name appears as the function that made it.
+// "main.audit"). A closure appears under the name that the compiler gave it, which
+// tells the function that made it, and sometimes that one's caller too.
 func Describe(mws ...message.HandlerMiddleware) []string {
 	names := make([]string, 0, len(mws))
 	for _, mw := range mws {
