@@ -69,9 +69,8 @@ cover: ## measure which statements the tests reach; writes coverage.html
 	@$(GO) tool cover -func=coverage.out | tail -n 1
 
 .PHONY: bench
-bench: ## run the benchmarks of PKGS that match BENCH
-	@$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -timeout=60m $(TESTARGS) $(PKGS) \
-		| { grep -vE '^(PASS|goos|goarch|pkg:|cpu:)|no test files|^ok ' || true; }
+bench: $(BIN)/benchtable ## run the benchmarks of PKGS that match BENCH, print a table with ratios
+	@$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -timeout=60m $(TESTARGS) $(PKGS) | $(BIN)/benchtable
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target of PKGS for FUZZTIME
@@ -112,6 +111,6 @@ $(BIN)/govulncheck: Makefile
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
 	@touch $@
 
-.PHONY: $(BIN)/testsummary
-$(BIN)/testsummary:
-	@$(GO) build -o $@ ./integration/cmd/testsummary
+.PHONY: $(BIN)/testsummary $(BIN)/benchtable
+$(BIN)/testsummary $(BIN)/benchtable:
+	@$(GO) build -o $@ ./integration/cmd/$(@F)

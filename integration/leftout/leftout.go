@@ -5,24 +5,76 @@ package leftout
 import (
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/leat-go/leat/integration/brokers"
 )
 
+// broker is one kind, the variable that says where one is, and the calls by
+// which a test asks for it.
+type broker struct {
+	kind  brokers.Kind
+	name  string
+	calls []string
+}
+
+func all() []broker {
+	return []broker{
+		{brokers.KindRedis, brokers.EnvRedisURL, []string{"brokers.Redis(", "brokers.RedisTLS(", "brokers.RedisACL("}},
+		{brokers.KindRabbit, brokers.EnvRabbitURL, []string{"brokers.RabbitMQ("}},
+		{brokers.KindKafka, brokers.EnvKafkaBrokers, []string{"brokers.KafkaBrokers("}},
+	}
+}
+
+// Asked returns the kinds of brokers that the tests of the module at root ask
+// for. integration itself, where the brokers are made, does not count.
+func Asked(root string) (map[brokers.Kind]bool, error) {
+	asked := map[brokers.Kind]bool{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if name := d.Name(); path != root && (strings.HasPrefix(name, ".") ||
+				path == filepath.Join(root, "integration", "brokers") || path == filepath.Join(root, "integration", "leftout")) {
+				return filepath.SkipDir
+			}
+
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil //nolint:nilerr // it has gone since: then nobody asks in it
+		}
+		for _, b := range all() {
+			for _, call := range b.calls {
+				if strings.Contains(string(text), call) {
+					asked[b.kind] = true
+				}
+			}
+		}
+
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("leftout: %w", err)
+	}
+
+	return asked, nil
+}
+
 // Line is the line to say, empty when nothing is left out. It asks getenv for
-// the addresses of the brokers.
-func Line(getenv func(string) string) string {
+// the addresses of those brokers that tests ask for.
+func Line(asked map[brokers.Kind]bool, getenv func(string) string) string {
 	var kinds, names []string
-	for _, b := range []struct {
-		kind brokers.Kind
-		name string
-	}{
-		{brokers.KindRedis, brokers.EnvRedisURL},
-		{brokers.KindRabbit, brokers.EnvRabbitURL},
-		{brokers.KindKafka, brokers.EnvKafkaBrokers},
-	} {
-		if getenv(b.name) == "" {
+	for _, b := range all() {
+		if asked[b.kind] && getenv(b.name) == "" {
 			kinds, names = append(kinds, string(b.kind)), append(names, b.name)
 		}
 	}
