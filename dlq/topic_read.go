@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"maps"
 	"slices"
@@ -240,6 +239,6 @@ func contentID(m *message.Message) string {
 		part(k)
 		part(m.Metadata[k])
 	}
-	_, _ = io.WriteString(h, string(m.Payload))
+	_, _ = h.Write(m.Payload)
 	return "content-" + hex.EncodeToString(h.Sum(nil)[:16])
 }

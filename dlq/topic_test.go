@@ -142,7 +142,7 @@ func TestTopic_WithoutHistoryIsAnErrorAndNotEmpty(t *testing.T) {
 func TestTopic_ContextOfSubscribeEndsWithTheRead(t *testing.T) {
 	t.Parallel()
 	g := newLog()
-	var ctxs []context.Context //nolint:containedctx // what became of it is the test
+	var ctxs []context.Context
 	s, err := dlq.NewTopic(dlq.TopicConfig{
 		Publisher: g, Topic: "d",
 		Subscribe: func(ctx context.Context) (message.Subscriber, error) {

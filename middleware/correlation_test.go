@@ -15,11 +15,13 @@ func TestCorrelation(t *testing.T) {
 		handled, produced, want map[string]string
 	}{
 		"goes on": {
-			map[string]string{"event_id": "e1", "correlation_id": "c1", "causation_id": "e0"}, nil,
+			map[string]string{"event_id": "e1", "correlation_id": "c1", "causation_id": "e0"},
+			nil,
 			map[string]string{"correlation_id": "c1", "causation_id": "e1"},
 		},
 		"begins": {
-			map[string]string{"event_id": "e1"}, map[string]string{"own": "x"},
+			map[string]string{"event_id": "e1"},
+			map[string]string{"own": "x"},
 			map[string]string{"own": "x", "correlation_id": "e1", "causation_id": "e1"},
 		},
 		"no event": {

@@ -78,8 +78,8 @@ func TestDeadLetter_ReasonsAndTypes(t *testing.T) {
 		text   string
 	}{
 		"plain":       {errInk, dlq.ReasonHandlerError, "*errors.errorString", "no ink"},
-		"permanent":   {middleware.Permanent(fmt.Errorf("x: %w", &notDecoded{})), dlq.ReasonPermanent, "*middleware_test.notDecoded", "x: bad bytes"},
-		"undecodable": {&notDecoded{true}, dlq.ReasonUndecodable, "*middleware_test.notDecoded", "bad bytes"},
+		"permanent":   {middleware.Permanent(fmt.Errorf("x: %w", &notDecodedError{})), dlq.ReasonPermanent, "*middleware_test.notDecodedError", "x: bad bytes"},
+		"undecodable": {&notDecodedError{true}, dlq.ReasonUndecodable, "*middleware_test.notDecodedError", "bad bytes"},
 		"panic":       {&middleware.PanicError{Value: "boom", Stack: []byte("secret stack")}, dlq.ReasonPanic, "*middleware.PanicError", "middleware: handler panicked: boom"},
 		"time-out":    {&middleware.TimeoutError{Handler: "h", After: time.Second}, dlq.ReasonTimeout, "*middleware.TimeoutError", `middleware: handler "h": timed out after 1s`},
 		"exhausted panic": {
@@ -188,7 +188,7 @@ func TestDeadLetter_BuriesAtShutdownAndAfterATimeout(t *testing.T) {
 	for name, err := range map[string]error{
 		"exhausted":   &middleware.ExhaustedError{Attempts: 4, Err: errInk},
 		"permanent":   middleware.Permanent(errInk),
-		"undecodable": &notDecoded{true},
+		"undecodable": &notDecodedError{true},
 		"handlers":    &middleware.HandlersError{Failures: []middleware.HandlerFailure{{Handler: "a", Err: middleware.Permanent(errInk)}}},
 	} {
 		dead, cancel := context.WithCancelCause(t.Context())

@@ -34,12 +34,12 @@ func (d *DeadLetter) letter(ctx context.Context, msg *message.Message, err error
 		l.Source.Topic = topicOf(ctx)
 	}
 	l.Host, l.Build, l.BuriedAt = d.Host, d.Build, time.Now().UTC()
-	blame(&l, ctx, err)
+	blame(ctx, &l, err)
 	return l
 }
 
 // blame fills in who failed, how often and why.
-func blame(l *dlq.Letter, ctx context.Context, err error) {
+func blame(ctx context.Context, l *dlq.Letter, err error) {
 	var several *HandlersError
 	if !errors.As(err, &several) {
 		f := NewHandlerFailure(HandlerName(ctx), err)

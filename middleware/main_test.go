@@ -37,11 +37,11 @@ func failing(n int, err error) (message.HandlerFunc, *int) {
 
 func succeed(*message.Message) ([]*message.Message, error) { return nil, nil }
 
-// notDecoded is an error as codec and transports have them.
-type notDecoded struct{ is bool }
+// notDecodedError is an error as codec and transports have them.
+type notDecodedError struct{ is bool }
 
-func (*notDecoded) Error() string       { return "bad bytes" }
-func (e *notDecoded) Undecodable() bool { return e.is }
+func (*notDecodedError) Error() string       { return "bad bytes" }
+func (e *notDecodedError) Undecodable() bool { return e.is }
 
 // graveyard is a Burier that fails as often as told, and keeps what it gets.
 type graveyard struct {
@@ -69,10 +69,4 @@ func (g *graveyard) Bury(ctx context.Context, l dlq.Letter) (string, error) {
 	}
 	g.letters = append(g.letters, l.Clone())
 	return "letter-1", nil
-}
-
-func (g *graveyard) buried() []dlq.Letter {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return append([]dlq.Letter(nil), g.letters...)
 }

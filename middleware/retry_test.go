@@ -84,7 +84,7 @@ func TestRetry_FinalErrorsAreNotTriedAgain(t *testing.T) {
 		"permanent, wrapped":   fmt.Errorf("send: %w", middleware.Permanent(errInk)),
 		"permanent of backoff": backoff.Permanent(errInk),
 		"discard":              middleware.Discard(errInk),
-		"undecodable":          fmt.Errorf("%w: %w", &notDecoded{true}, errInk),
+		"undecodable":          fmt.Errorf("%w: %w", &notDecodedError{true}, errInk),
 		"exhausted inside":     &middleware.ExhaustedError{Attempts: 3, Err: errInk},
 		"handed back inside":   fmt.Errorf("%w: %w", middleware.ErrHandedBack, errInk),
 		"all handlers final": &middleware.HandlersError{Failures: []middleware.HandlerFailure{
@@ -108,7 +108,7 @@ func TestRetry_OthersAre(t *testing.T) {
 	t.Parallel()
 	for name, err := range map[string]error{
 		"plain":             errInk,
-		"decodable":         &notDecoded{false},
+		"decodable":         &notDecodedError{false},
 		"time-out":          context.DeadlineExceeded, // somebody's, not the message's
 		"cancelled inside":  context.Canceled,
 		"panic":             &middleware.PanicError{Value: "x"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -83,7 +84,18 @@ func (t *Timeout) run(h message.HandlerFunc, msg *message.Message) ([]*message.M
 	cause := &TimeoutError{Handler: HandlerName(outer), After: t.After}
 	ctx, cancel := context.WithTimeoutCause(outer, t.After, cause)
 	defer cancel()
-	defer t.watch(outer, msg)()
+	// The message is the handler's while it runs: what a report needs is taken now.
+	w := overrunWatch{id: msg.UUID, eventType: msg.Metadata[wire.EventType], began: time.Now()}
+	w.reporting.Add(1)
+	timer := time.AfterFunc(t.After+t.Grace, func() {
+		defer w.reporting.Done()
+		t.report(outer, &w)
+	})
+	defer func() {
+		if !timer.Stop() { // a report has begun
+			w.reporting.Wait()
+		}
+	}()
 	// Deferred as well: a panic on its way out must not leave a dead context behind.
 	defer msg.SetContext(outer)
 	msg.SetContext(ctx)
@@ -92,42 +104,41 @@ func (t *Timeout) run(h message.HandlerFunc, msg *message.Message) ([]*message.M
 	if err == nil {
 		return produced, nil
 	}
-	if context.Cause(ctx) != error(cause) || outer.Err() != nil {
-		return nil, err // not our doing, or the message itself has to go back
+	return nil, t.judge(outer, ctx, cause, err)
+}
+
+// judge decides what becomes of an error that the handler returned.
+func (t *Timeout) judge(outer, ctx context.Context, cause *TimeoutError, err error) error {
+	var why *TimeoutError
+	if !errors.As(context.Cause(ctx), &why) || why != cause || outer.Err() != nil {
+		return err // not our doing, or the message itself has to go back
 	}
 	switch classify(err) {
 	case final, discarded, undecodable:
-		return nil, err
+		return err
 	case handedBack: // by a Retry inside, whose context we ended
 		err = nil
 	case again:
 	}
-	return nil, &TimeoutError{Handler: cause.Handler, After: t.After, Err: err}
+	return &TimeoutError{Handler: cause.Handler, After: t.After, Err: err}
 }
 
-// watch reports the handler if it still runs after the grace. The returned
-// function ends the watch, and waits for a report that has begun. All facts are
-// taken now, because the message is the handler's while it runs.
-func (t *Timeout) watch(ctx context.Context, msg *message.Message) (stop func()) {
+// overrunWatch is what is known of a handler before it runs.
+type overrunWatch struct {
+	id, eventType string
+	began         time.Time
+	reporting     sync.WaitGroup
+}
+
+func (t *Timeout) report(ctx context.Context, w *overrunWatch) {
 	o := Overrun{
-		Handler: HandlerName(ctx), Topic: topicOf(ctx), MessageID: msg.UUID,
-		EventType: msg.Metadata[wire.EventType], After: t.After,
+		Handler: HandlerName(ctx), Topic: topicOf(ctx), MessageID: w.id, EventType: w.eventType,
+		After: t.After, Running: time.Since(w.began),
 	}
-	began := time.Now()
-	reported := make(chan struct{})
-	timer := time.AfterFunc(t.After+t.Grace, func() {
-		defer close(reported)
-		o.Running = time.Since(began)
-		t.Logger.ErrorContext(ctx, "handler ignores its context and still runs", "topic", o.Topic,
-			"handler", o.Handler, "event_id", o.MessageID, "event_type", o.EventType,
-			"timeout", o.After, "running", o.Running)
-		if t.OnOverrun != nil {
-			callHook(ctx, t.Logger, "OnOverrun", func() { t.OnOverrun(o) })
-		}
-	})
-	return func() {
-		if !timer.Stop() {
-			<-reported
-		}
+	t.Logger.ErrorContext(ctx, "handler ignores its context and still runs", "topic", o.Topic,
+		"handler", o.Handler, "event_id", o.MessageID, "event_type", o.EventType,
+		"timeout", o.After, "running", o.Running)
+	if t.OnOverrun != nil {
+		callHook(ctx, t.Logger, "OnOverrun", func() { t.OnOverrun(o) })
 	}
 }
