@@ -2,8 +2,11 @@ package redisbus
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // acker sends acknowledgements, as many as there are in one XACK. The first of
@@ -101,12 +104,25 @@ func (a *acker) send(ctx context.Context, batch []*entry) bool {
 	}
 	pause := newBackoff()
 	for {
+		if a.s.read.away.Load() { // it tells, and asks, once for all
+			if !pause.wait(ctx) {
+				return false
+			}
+			continue
+		}
 		err := a.s.cfg.Client.XAck(ctx, a.s.topic, a.s.cfg.ConsumerGroup, args...).Err()
 		if err == nil {
 			a.s.table.remove(batch)
 			a.s.stats.acked.Add(int64(len(batch)))
 			a.s.ackState.up(a.s.log)
 			return true
+		}
+		if errors.Is(err, redis.ErrClosed) {
+			// The owner of the client closed it first. There is no way to finish
+			// anything any more, so nothing more is begun.
+			a.s.log.Error("the client was closed under the subscription, which ends: what is finished is delivered again", "error", err)
+			a.s.stop(context.Background())
+			return false
 		}
 		if ctx.Err() != nil {
 			return false

@@ -56,7 +56,7 @@ func (s *subscription) releaseBounds() {
 // drain ends the reader, waits for the handlers, sends the acks, and hands
 // back the rest, in this order. idle is closed when all workers have ended;
 // stopUpkeep ends heartbeat and acker.
-func (s *subscription) drain(idle <-chan struct{}, stopUpkeep func()) {
+func (s *subscription) drain(idle <-chan struct{}, stopUpkeep func(hard context.Context)) {
 	s.lanes.Close()
 	hard, release := s.hardStop()
 	defer release()
@@ -68,25 +68,21 @@ func (s *subscription) drain(idle <-chan struct{}, stopUpkeep func()) {
 	case <-s.acks.ended:
 	case <-hard.Done():
 	}
-	left := s.table.all()
-	s.handBack(hard, s.table.unsettled(), cut)
-	stopUpkeep()
-	<-s.acks.ended
+	left, unsettled := s.table.rest()
+	s.handBack(hard, unsettled, cut)
+	stopUpkeep(hard)
 
 	s.boundsMu.Lock()
 	s.releaseBounds()
 	s.boundsMu.Unlock()
 
 	finished := int(s.finished.Load())
-	unacked := 0
-	for _, e := range left {
+	unacked := left - len(unsettled) // never confirmed: they are delivered again
+	for _, e := range unsettled {
 		e.run.outcome(handedBack)
-		if e.settled {
-			unacked++ // the server never confirmed: it is delivered again
-		}
 	}
-	s.stats.handedBack.Add(int64(len(left)))
-	s.report = router.Report{Finished: max(0, finished-unacked), HandedBack: len(left), Duration: time.Since(s.began)}
+	s.stats.handedBack.Add(int64(left))
+	s.report = router.Report{Finished: max(0, finished-unacked), HandedBack: left, Duration: time.Since(s.began)}
 	if late {
 		s.err = fmt.Errorf("redisbus: drain topic %q: %w", s.topic, router.ErrDrainDeadline)
 	}

@@ -147,6 +147,13 @@ func (t *inflight) unsettled() []*entry {
 	return list
 }
 
+// rest returns how many entries there are, and those that are not settled.
+func (t *inflight) rest() (n int, unsettled []*entry) {
+	unsettled = t.unsettled()
+	n, open := t.len()
+	return n - open + len(unsettled), unsettled
+}
+
 // ids returns the ids of all entries.
 func (t *inflight) ids() map[string]struct{} {
 	ids := make(map[string]struct{})

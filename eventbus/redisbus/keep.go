@@ -24,7 +24,7 @@ func (s *subscription) heartbeat(ctx context.Context) {
 			return
 		}
 		entries := s.table.all()
-		if len(entries) == 0 {
+		if len(entries) == 0 || s.read.away.Load() {
 			continue
 		}
 		held, err := s.held(ctx, entries)
@@ -111,10 +111,23 @@ func (s *subscription) reclaim(ctx context.Context, held map[int64][]string, opt
 
 // handBack makes unfinished entries look long idle, so that others take them at
 // once, and takes back the count of their delivery: a shutdown is no crash.
-// With lost replies, what is pending and unseen is handed back too.
+// With lost replies, what is pending and unseen is handed back too. It is done
+// or given up when ctx ends.
 func (s *subscription) handBack(ctx context.Context, entries []*entry, unseen bool) {
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.markIdle(ctx, entries, unseen)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+func (s *subscription) markIdle(ctx context.Context, entries []*entry, unseen bool) {
 	held := make(map[int64][]string)
 	var err error
 	switch {

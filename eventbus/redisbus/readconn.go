@@ -49,6 +49,12 @@ func (r *readConn) open(ctx context.Context, block time.Duration) (cmd redis.Cmd
 		}
 		return c, err
 	}
+	// The first socket is made before go-redis is asked for one: it writes a line
+	// to its global logger whenever that fails, and starts to dial by itself.
+	first, err := r.dialFirst(ctx, &opts)
+	if err != nil {
+		return nil, 0, err
+	}
 	opts.MaxRetries = -1
 	opts.DialerRetries = 1
 	opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1
@@ -58,6 +64,7 @@ func (r *readConn) open(ctx context.Context, block time.Duration) (cmd redis.Cmd
 	if err != nil && serverError(err) != "NOPERM" {
 		_ = conn.Close()
 		_ = own.Close()
+		_ = first.Close() // if the log-in never came to use it
 		return nil, 0, err
 	}
 	r.mu.Lock()
@@ -67,6 +74,26 @@ func (r *readConn) open(ctx context.Context, block time.Duration) (cmd redis.Cmd
 		block = min(block, pollTime)
 	}
 	return conn, block, nil
+}
+
+// dialFirst makes a socket, and has the options' Dialer return it once.
+func (r *readConn) dialFirst(ctx context.Context, opts *redis.Options) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, opts.DialTimeout)
+	defer cancel()
+	dial := opts.Dialer
+	first, err := dial(ctx, opts.Network, opts.Addr)
+	if err != nil {
+		return nil, err
+	}
+	var once sync.Once
+	opts.Dialer = func(ctx context.Context, network, addr string) (c net.Conn, err error) {
+		once.Do(func() { c = first })
+		if c == nil {
+			c, err = dial(ctx, network, addr)
+		}
+		return c, err
+	}
+	return first, nil
 }
 
 // resolve finds the server to read from; nil means through the given client.

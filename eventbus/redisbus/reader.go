@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -32,6 +33,7 @@ type reader struct {
 	block time.Duration
 	state state
 	ended chan struct{}
+	away  atomic.Bool // there is no connection: others need not try either
 
 	own       ownPending
 	watchAt   time.Time // when to look for dead consumers' entries
@@ -56,6 +58,7 @@ func newReader(s *subscription) *reader {
 // run reads until ctx ends. No error ends it: each is a state to wait in.
 func (r *reader) run(ctx context.Context) {
 	defer close(r.ended)
+	defer r.away.Store(false) // nobody knows any more
 	defer r.conn.close()
 	pause := newBackoff()
 	for ctx.Err() == nil {
@@ -123,6 +126,7 @@ func (r *reader) mend(ctx context.Context, err error) bool {
 }
 
 func (r *reader) disconnect() {
+	r.away.Store(true)
 	r.conn.close()
 	r.cmd = nil
 	r.own.due, r.own.cursor = true, ""
@@ -134,6 +138,7 @@ func (r *reader) connect(ctx context.Context) error {
 		return err
 	}
 	r.cmd, r.block = cmd, block
+	r.away.Store(false)
 	return nil
 }
 

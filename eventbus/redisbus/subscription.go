@@ -102,14 +102,24 @@ func (s *subscription) run() {
 
 	upkeep, stopUpkeep := context.WithCancel(context.Background())
 	defer stopUpkeep()
-	go s.acks.run(upkeep)
-	var beat sync.WaitGroup
-	beat.Go(func() { s.heartbeat(upkeep) })
+	var keepers sync.WaitGroup
+	keepers.Go(func() { s.acks.run(upkeep) })
+	keepers.Go(func() { s.heartbeat(upkeep) })
+	kept := make(chan struct{})
+	go func() {
+		keepers.Wait()
+		close(kept)
+	}()
 
 	<-s.stopping
 	stopIntake()
-	s.drain(idle, stopUpkeep)
-	beat.Wait()
+	s.drain(idle, func(hard context.Context) {
+		stopUpkeep()
+		select {
+		case <-kept:
+		case <-hard.Done(): // the server hangs; they end by the client's time-outs
+		}
+	})
 	s.kill(context.Canceled)
 	close(s.out)
 	s.log.Debug("subscription ended", "finished", s.report.Finished, "handed_back", s.report.HandedBack)
