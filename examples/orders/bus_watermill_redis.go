@@ -121,3 +121,10 @@ func redisOptions(text string) (*redis.Options, error) {
 	}
 	return opts, nil
 }
+
+// quietRedis is go-redis' own log, which it would print to standard error
+// amid the output; what matters comes back as an error.
+type quietRedis struct{}
+
+// Printf prints nothing.
+func (quietRedis) Printf(context.Context, string, ...any) {}

@@ -81,6 +81,9 @@ func (in *input) run(ctx context.Context, r io.Reader) error {
 		close(lane)
 	}
 	workers.Wait()
+	if err == nil {
+		err = context.Cause(ctx) // of a worker, when the lines were through already
+	}
 	return err
 }
 
@@ -102,11 +105,7 @@ func (in *input) distribute(ctx context.Context, lines <-chan line, lanes []chan
 			if l.err == nil {
 				l.command, l.err = decode(l.text)
 			}
-			if l.err != nil {
-				in.refuse(l)
-				continue
-			}
-			select {
+			select { // refused ones too, so that one worker tells them by number
 			case lanes[maphash.String(seed, l.command.Order)%uint64(len(lanes))] <- l:
 			case <-ctx.Done():
 				return context.Cause(ctx)
@@ -122,6 +121,10 @@ func (in *input) refuse(l line) {
 
 // carryOut does one command. Its error ends the run: the bus is away.
 func (in *input) carryOut(ctx context.Context, l line) error {
+	if l.err != nil {
+		in.refuse(l)
+		return nil
+	}
 	err := in.shop.do(ctx, l.command)
 	if lost := (*aggregate.UnpublishedError)(nil); errors.As(err, &lost) {
 		// The command is done, its events are not out yet.
@@ -147,7 +150,15 @@ func decode(text []byte) (c command, err error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
-		return c, fmt.Errorf("not a command: %w", err)
+		bad := (*json.UnmarshalTypeError)(nil)
+		switch {
+		case errors.As(err, &bad) && bad.Field == "":
+			return c, fmt.Errorf("not a command: it must be a JSON object, not %s", bad.Value)
+		case errors.As(err, &bad):
+			return c, fmt.Errorf("not a command: %q cannot be a %s", bad.Field, bad.Value)
+		default:
+			return c, fmt.Errorf("not a command: %w", err)
+		}
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return c, errors.New("not a command: something follows the JSON object")

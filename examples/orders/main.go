@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/aggregate"
@@ -33,6 +34,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	redis.SetLogger(quietRedis{})
 	info, err := os.Stderr.Stat()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, &console{
 		out: os.Stdout, err: os.Stderr, tty: err == nil && info.Mode()&os.ModeCharDevice != 0,

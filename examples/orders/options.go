@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -48,30 +49,45 @@ the input are wrong. 130: interrupted by Ctrl-C, which finishes what has begun.
 
 // parse reads the flags and tells all their mistakes at once.
 func parse(args []string, out io.Writer) (o options, b backend, err error) {
+	var errs []error
+	o.concurrency, o.patience = 1, 10*time.Second
 	fs := flag.NewFlagSet("orders", flag.ContinueOnError)
-	fs.SetOutput(out)
+	fs.SetOutput(io.Discard)
 	fs.StringVar(&o.bus, "bus", "memory", "the bus: "+strings.Join(names(), ", "))
 	fs.StringVar(&o.redis, "redis", "redis://localhost:6379/0", "`URL` of Redis, for -bus=watermill-redis")
 	fs.StringVar(&o.group, "group", "shop", "consumer group; a new one first gets the history of the topic")
 	fs.StringVar(&o.topic, "topic", "orders", "topic that the events go to")
 	fs.StringVar(&o.input, "input", "", "`FILE` with commands as JSON lines, - for standard input; empty for the story")
-	fs.IntVar(&o.concurrency, "concurrency", 1, "how many orders are worked on at once")
-	fs.DurationVar(&o.patience, "patience", 10*time.Second, "how long to wait when nothing moves any more")
+	fs.Func("concurrency", "how many orders are worked on at once (default 1)", func(s string) error {
+		var err error
+		if o.concurrency, err = strconv.Atoi(s); err != nil || o.concurrency < 1 || o.concurrency > 1000 {
+			errs = append(errs, fmt.Errorf("-concurrency: %q must be a number from 1 to 1000", clip(s)))
+		}
+		return nil
+	})
+	fs.Func("patience", "how long to wait when nothing moves any more (default 10s)", func(s string) error {
+		var err error
+		if o.patience, err = time.ParseDuration(s); err != nil || o.patience <= 0 {
+			errs = append(errs, fmt.Errorf("-patience: %q must be a time like 10s", clip(s)))
+		}
+		return nil
+	})
 	fs.BoolVar(&o.log, "log", false, "write the bus's own log to standard error")
-	fs.Usage = func() {
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(out, usage)
+		fs.SetOutput(out)
 		fs.PrintDefaults()
-	}
-	if err := fs.Parse(args); err != nil {
-		return o, b, err // told by the flag set
+		return o, b, err
+	case err != nil:
+		errs = append(errs, err)
+	case fs.NArg() > 0:
+		errs = append(errs, fmt.Errorf("%q is no flag: the input is given with -input", clip(fs.Arg(0))))
 	}
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	b, errs := o.check(given)
-	if fs.NArg() > 0 {
-		errs = append(errs, fmt.Errorf("%q is no flag: the input is given with -input", clip(fs.Arg(0))))
-	}
-	return o, b, errors.Join(errs...)
+	b, more := o.check(given)
+	return o, b, errors.Join(append(errs, more...)...)
 }
 
 func (o options) check(given map[string]bool) (b backend, errs []error) {
@@ -92,12 +108,6 @@ func (o options) check(given map[string]bool) (b backend, errs []error) {
 		if !name.MatchString(f.value) {
 			errs = append(errs, fmt.Errorf("%s: %q must be 1 to 120 of letters, digits and _ - . : /", f.flag, clip(f.value)))
 		}
-	}
-	if o.concurrency < 1 || o.concurrency > 1000 {
-		errs = append(errs, fmt.Errorf("-concurrency: %d must be 1 to 1000", o.concurrency))
-	}
-	if o.patience <= 0 {
-		errs = append(errs, fmt.Errorf("-patience: %v must be more than nothing", o.patience))
 	}
 	if o.input != "" && o.input != "-" {
 		if info, err := os.Stat(o.input); err != nil {

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestFlags_AllMistakesAtOnce(t *testing.T) {
+	t.Parallel()
+	r := runOrders(t.Context(), nil, "-bus=pigeon", "-group=a b", "-topic=", "-concurrency=many", "-patience=-1s", "-input=/none/such", "orders.jsonl")
+	want := `These flags cannot work:
+  -concurrency: "many" must be a number from 1 to 1000
+  -patience: "-1s" must be a time like 10s
+  "orders.jsonl" is no flag: the input is given with -input
+  -bus: "pigeon" is none of memory, watermill-redis
+  -group: "a b" must be 1 to 120 of letters, digits and _ - . : /
+  -topic: "" must be 1 to 120 of letters, digits and _ - . : /
+  -input: stat /none/such: no such file or directory
+(-help tells about them all)
+`
+	if r.code != 2 || r.err != want || r.out != "" {
+		t.Errorf("got code %d\n%s%s\nwant 2\n%s", r.code, r.out, r.err, want)
+	}
+}
+
+func TestFlags_Single(t *testing.T) {
+	t.Parallel()
+	for flags, want := range map[string]string{
+		"-redis=redis://localhost":                       `-redis: the bus "memory" has no use for it`,
+		"-bus=watermill-redis -redis=http://localhost":   "-redis: redis: invalid URL scheme: http",
+		"-bus=watermill-redis -redis=redis://u:hush@:%x": "-redis: not a URL like",
+		"-input=testdata":                                "-input: testdata is a folder",
+		"-colour":                                        "flag provided but not defined: -colour",
+	} {
+		r := runOrders(t.Context(), nil, strings.Fields(flags)...)
+		if r.code != 2 || !strings.Contains(r.err, want) || strings.Contains(r.err, "hush") {
+			t.Errorf("%s: got code %d, %s\nwant %s", flags, r.code, r.err, want)
+		}
+	}
+}
+
+func TestFlags_Help(t *testing.T) {
+	t.Parallel()
+	r := runOrders(t.Context(), nil, "-help")
+	if r.code != 0 {
+		t.Errorf("got code %d", r.code)
+	}
+	wantAll(t, "the help", r.err, `{"command":"add_item","order":"o-1","sku":"tea","quantity":2,"price_cents":450}`, "-concurrency", "Exit code 0:", "-redis URL")
+}
