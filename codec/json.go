@@ -108,10 +108,21 @@ func (c JSON) decode(data []byte, event any) error {
 	if err != nil {
 		return err
 	}
-	if err := c.unmarshal(data, event); err != nil {
+	data, err = c.admit(data)
+	if err != nil {
 		return err
 	}
 	h := headerOf(v)
+	head := *h
+	offset, ok := parseHead(data, &head)
+	if ok {
+		*h = head
+	} else {
+		offset = 0
+	}
+	if err := unmarshal(data, offset, event); err != nil {
+		return err
+	}
 	h.OccurredAt = h.OccurredAt.UTC()
 	return nil
 }
@@ -122,29 +133,39 @@ func (c JSON) Version(data []byte) (int, error) {
 	var peek struct {
 		EventVersion int `json:"event_version"`
 	}
-	if err := c.unmarshal(data, &peek); err != nil {
+	data, err := c.admit(data)
+	if err == nil {
+		err = unmarshal(data, 0, &peek)
+	}
+	if err != nil {
 		return 0, &DecodeError{ContentType: ContentTypeJSON, Err: err}
 	}
 	return peek.EventVersion, nil
 }
 
-// unmarshal decodes one JSON object after the limits are checked.
-func (c JSON) unmarshal(data []byte, v any) error {
+// admit checks the limits of a document, that it is UTF-8 and may be an object,
+// and returns it without the blanks around it.
+func (c JSON) admit(data []byte) ([]byte, error) {
 	if err := checkSize(len(data), limit(c.MaxBytes, DefaultMaxBytes)); err != nil {
-		return err
+		return nil, err
 	}
 	data = bytes.Trim(data, " \t\r\n")
 	if len(data) == 0 || data[0] != '{' {
-		return errNotAnObject
+		return nil, errNotAnObject
 	}
 	if err := checkDepth(data, limit(c.MaxDepth, DefaultMaxDepth)); err != nil {
-		return err
+		return nil, err
 	}
 	if !utf8.Valid(data) {
-		return errNotUTF8
+		return nil, errNotUTF8
 	}
+	return data, nil
+}
+
+// unmarshal decodes one JSON object from the offset on; see reader.
+func unmarshal(data []byte, offset int, v any) error {
 	r := readers.Get().(*reader)
-	if err := r.unmarshal(data, v); err != nil {
+	if err := r.unmarshal(data, offset, v); err != nil {
 		// The decoder remembers errors and half a document: it is not put back.
 		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 			return errCutOff

@@ -3,6 +3,7 @@ package codec
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"sync"
 )
@@ -49,8 +50,9 @@ func (s *scratch) free() {
 // an expensive thing to build, and it is happy to read one document behind the
 // other from a stream.
 type reader struct {
-	rest []byte
-	dec  *json.Decoder
+	brace bool // an opening brace comes before rest
+	rest  []byte
+	dec   *json.Decoder
 }
 
 var readers = sync.Pool{New: func() any {
@@ -62,6 +64,13 @@ var readers = sync.Pool{New: func() any {
 
 // Read hands the decoder the document of the day.
 func (r *reader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if r.brace {
+		r.brace, p[0] = false, '{'
+		return 1, nil
+	}
 	if len(r.rest) == 0 {
 		return 0, io.EOF
 	}
@@ -70,15 +79,32 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// unmarshal decodes doc, which holds one value and nothing behind it. The reader
-// can be used again only when it returns nil.
-func (r *reader) unmarshal(doc []byte, v any) error {
+// unmarshal decodes the object that doc holds from the offset on, with nothing
+// behind it. An offset greater than 0 is that of a member: the object is then
+// read as if it began there. The reader can be used again only when it returns
+// nil.
+func (r *reader) unmarshal(doc []byte, offset int, v any) error {
 	start := r.dec.InputOffset()
-	r.rest = doc
+	r.rest = doc[offset:]
+	want := int64(len(r.rest))
+	if r.brace = offset > 0; r.brace {
+		want++
+	}
+	shift := int64(len(doc)) - want
 	if err := r.dec.Decode(v); err != nil {
+		// Offsets in errors are those of the stream, or of the object that was
+		// read: the user knows neither.
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			syntax.Offset += shift - start
+		}
+		var mismatch *json.UnmarshalTypeError
+		if errors.As(err, &mismatch) {
+			mismatch.Offset += shift
+		}
 		return err
 	}
-	if used := r.dec.InputOffset() - start; used != int64(len(doc)) {
+	if r.dec.InputOffset()-start != want {
 		return errTrailing
 	}
 	r.rest = nil
