@@ -9,7 +9,7 @@
 // use them:
 //
 //	t := tracing.New(tracing.Config{System: "redis", Group: "billing"})
-//	router.AddMiddleware(
+//	r.AddMiddleware(
 //		t.Consume,
 //		middleware.DeadLetter{Burier: letters, OnBuried: t.OnBuried}.Middleware,
 //		middleware.Retry{OnRetry: t.OnRetry}.Middleware,

@@ -30,7 +30,7 @@ func (t *Tracer) Publisher(pub message.Publisher) message.Publisher {
 
 // PublisherDecorator is Publisher in the form that a Watermill router takes:
 //
-//	router.AddPublisherDecorators(t.PublisherDecorator)
+//	r.AddPublisherDecorators(t.PublisherDecorator)
 func (t *Tracer) PublisherDecorator(pub message.Publisher) (message.Publisher, error) {
 	return t.Publisher(pub), nil
 }
