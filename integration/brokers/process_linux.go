@@ -39,7 +39,7 @@ func interrupt(pid int) error { return syscall.Kill(-pid, syscall.SIGINT) }
 // identify reads who has the process id now; the zero identity when nobody.
 func identify(pid int) identity {
 	state, start, ok := stat(pid)
-	if !ok || state == 'Z' || state == 'X' {
+	if !ok || state == 'X' || (state == 'Z' && threads(pid) <= 1) {
 		return identity{}
 	}
 
@@ -72,6 +72,17 @@ func stat(pid int) (state byte, start uint64, ok bool) {
 	}
 
 	return fields[0][0], start, true
+}
+
+// threads counts the threads of a process. The first one may have ended while
+// others still hold its ports and files.
+func threads(pid int) int {
+	tasks, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "task"))
+	if err != nil {
+		return 0
+	}
+
+	return len(tasks)
 }
 
 func bootID() string {
