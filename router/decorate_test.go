@@ -372,7 +372,7 @@ func TestDecorate_InnerThatEndsByItselfIsHandledToTheEndAndReported(t *testing.T
 		var log bytes.Buffer
 		flood := newFlood(3, func(int) string { return "" })
 		sub := router.Decorate(flood, router.DrainConfig{
-			Concurrency: 2, MaxInFlight: 3, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Concurrency: 2, MaxInFlight: 4, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 		out := subscribe(t.Context(), t, sub, "t")
 		first, second := <-out, <-out

@@ -222,7 +222,16 @@ func TestHandlers_ConsumeTransformPublish(t *testing.T) {
 	transform := func(m *message.Message) ([]*message.Message, error) {
 		return []*message.Message{message.NewMessage(m.UUID, append([]byte("up:"), m.Payload...))}, nil
 	}
-	h, err := r.AddHandler("transform", "in", ps, "out", ps, transform)
+	shout := router.WithMiddleware(func(h message.HandlerFunc) message.HandlerFunc {
+		return func(m *message.Message) ([]*message.Message, error) {
+			out, err := h(m)
+			for _, o := range out {
+				o.Payload = append(o.Payload, '!')
+			}
+			return out, err
+		}
+	})
+	h, err := r.AddHandler("transform", "in", ps, "out", ps, transform, shout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +243,7 @@ func TestHandlers_ConsumeTransformPublish(t *testing.T) {
 		if err := ps.Publish("in", message.NewMessage("1", []byte("x"))); err != nil {
 			t.Fatal(err)
 		}
-		if out := within(t, 5*time.Second, "the transformed message", got); out != "up:x" {
+		if out := within(t, 5*time.Second, "the transformed message", got); out != "up:x!" {
 			t.Errorf("out = %q", out)
 		}
 	}
@@ -243,7 +252,7 @@ func TestHandlers_ConsumeTransformPublish(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Watermill would have closed the publisher that the others use.
-	if _, err := r.AddHandler("transform", "in", ps, "out", ps, transform); err != nil {
+	if _, err := r.AddHandler("transform", "in", ps, "out", ps, transform, shout); err != nil {
 		t.Fatal(err)
 	}
 	publish()

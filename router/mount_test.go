@@ -128,3 +128,31 @@ func TestMount_SubscribeThatFailsEndsRun(t *testing.T) {
 	}
 	broker.subs.Wait()
 }
+
+// As a signal plugin would, with nothing but a bus on the router.
+func TestMount_ClosingTheWatermillRouterDrainsTheBus(t *testing.T) {
+	broker := newScripted(time.Millisecond)
+	broker.add("t", 1)
+	r := newRouter(t, router.Config{})
+	started, release := make(chan struct{}), make(chan struct{})
+	b := &bus{sub: router.Decorate(broker, router.DrainConfig{}), topics: []string{"t"}, fn: func(m *message.Message) error {
+		close(started)
+		<-release
+		return m.Context().Err()
+	}}
+	if err := r.Mount(b); err != nil {
+		t.Fatal(err)
+	}
+	rs := run(t, r)
+	within(t, 5*time.Second, "the handler", started)
+	closed := make(chan error, 1)
+	go func() { closed <- r.Watermill().Close() }()
+	eventually(t, "the router drains the bus", func() bool { return r.Health().Reason == "draining" && b.drains.Load() == 1 })
+	close(release)
+	if err := errors.Join(within(t, 5*time.Second, "Close", closed), within(t, 5*time.Second, "Run", rs.ran)); err != nil {
+		t.Error(err)
+	}
+	if left := broker.unacked(); len(left) != 0 {
+		t.Errorf("unacked = %v, want none", left)
+	}
+}
