@@ -164,7 +164,9 @@ type outcome struct {
 }
 
 func (d *delivery) run(a *attempts, s *subscription, msg *message.Message, several bool) (o outcome) {
-	a.Context, a.d, a.sub, a.event = d, d, s, d.event
+	// The message's own context, not the delivery: the span of the consumption and
+	// what middleware put there belong to the handlers, too.
+	a.Context, a.d, a.sub, a.event = msg.Context(), d, s, d.event
 	defer func() {
 		if r := recover(); r != nil { // a hook or a filter; handlers are caught further in
 			o.ran, o.err = true, &middleware.PanicError{Value: r, Stack: debug.Stack()}
