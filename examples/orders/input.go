@@ -35,7 +35,7 @@ func (p *program) read(ctx context.Context, stdin io.Reader) error {
 		if err != nil {
 			return err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // it was only read
 		name, r = p.opt.input, f
 	}
 	in, begun := &input{shop: p.shop, console: p.console, opt: p.opt}, time.Now()
@@ -114,32 +114,27 @@ func (in *input) distribute(ctx context.Context, lines <-chan line, lanes []chan
 	}
 }
 
-func (in *input) refuse(l line) {
-	in.refused.Add(1)
-	in.console.tell("line %d: %v", l.number, l.err)
-}
-
-// carryOut does one command. Its error ends the run: the bus is away.
-func (in *input) carryOut(ctx context.Context, l line) error {
-	if l.err != nil {
-		in.refuse(l)
-		return nil
+// carryOut does one command and counts it. An error ends the run: the bus is
+// away.
+func (in *input) carryOut(ctx context.Context, l line) (away error) {
+	if l.err == nil {
+		l.err = in.shop.do(ctx, l.command)
 	}
-	err := in.shop.do(ctx, l.command)
-	if lost := (*aggregate.UnpublishedError)(nil); errors.As(err, &lost) {
+	if lost := (*aggregate.UnpublishedError)(nil); errors.As(l.err, &lost) {
 		// The command is done, its events are not out yet.
 		in.console.tell("line %d: saved, but not published: %v; trying again", l.number, lost.Err)
-		if err = in.shop.publishPending(ctx, in.opt.patience); err != nil {
-			in.accepted.Add(1)
-			return fmt.Errorf("the bus takes no events: %w", err)
+		l.err = nil
+		if err := in.shop.publishPending(ctx, in.opt.patience); err != nil {
+			away = fmt.Errorf("the bus takes no events: %w", err)
 		}
 	}
-	if l.err = err; err != nil {
-		in.refuse(l)
-		return nil
+	if l.err == nil {
+		in.accepted.Add(1)
+	} else {
+		in.refused.Add(1)
+		in.console.tell("line %d: %v", l.number, l.err)
 	}
-	in.accepted.Add(1)
-	return nil
+	return away
 }
 
 // decode reads a command strictly: a misspelt field is an error, not a zero.

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -40,10 +39,8 @@ type order struct {
 
 // generate writes the commands of many orders, those of each in their order,
 // mixed with those of others.
-func generate(w io.Writer) {
+func generate(out io.Writer) {
 	rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // the same at each run on purpose
-	out := bufio.NewWriter(w)
-	defer out.Flush() // to a buffer: no error
 	var open []order
 	for next, line := 1, 1; next <= orders || len(open) > 0; line++ {
 		for len(open) < inHand && next <= orders {
@@ -82,10 +79,10 @@ func newOrder(rnd *rand.Rand, n int) order {
 		total += g.cents * quantity
 		add(`"add_item","order":%q,"sku":%q,"quantity":%d,"price_cents":%d`, o.id, g.sku, quantity, g.cents)
 	}
-	switch end := rnd.IntN(10); {
-	case end == 0:
+	switch rnd.IntN(10) {
+	case 0:
 		add(`"cancel","order":%q,"reason":"changed my mind"`, o.id)
-	case end == 1: // still open
+	case 1: // still open
 	default:
 		add(`"pay","order":%q,"amount_cents":%d`, o.id, total)
 		add(`"ship","order":%q,"tracking":"T-%05d"`, o.id, 10_000+n)
