@@ -182,7 +182,6 @@ func clusterID() string {
 }
 
 func (k kafka) config(in *Instance) []string {
-	const jaas = "org.apache.kafka.common.security."
 	listener := func(name, port string) string { return name + "://" + in.listener(port) }
 	clients := strings.Join([]string{
 		listener("PLAINTEXT", portPlain), listener("SSL", portTLS), listener("SASL_SSL", portSASL), listener("MTLS", portMTLS),
@@ -203,6 +202,17 @@ func (k kafka) config(in *Instance) []string {
 		"ssl.keystore.location=" + in.set.KeystoreFile(k.certificate()),
 		"ssl.truststore.type=PEM",
 		"ssl.truststore.location=" + in.set.CAFile(),
+	}
+	lines = append(lines, kafkaSettings()...)
+
+	return append(lines, k.opts.Config...)
+}
+
+// kafkaSettings is what depends on neither ports nor files; the compose file
+// has the same lines.
+func kafkaSettings() []string {
+	const jaas = "org.apache.kafka.common.security."
+	lines := []string{
 		"listener.name.mtls.ssl.client.auth=required",
 		"listener.name.sasl_ssl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
 		fmt.Sprintf(`listener.name.sasl_ssl.plain.sasl.jaas.config=%splain.PlainLoginModule required user_%s="%s";`, jaas, KafkaUser, KafkaPassword),
@@ -217,9 +227,8 @@ func (k kafka) config(in *Instance) []string {
 	for _, name := range []string{"offsets.topic", "transaction.state.log", "share.coordinator.state.topic"} {
 		lines = append(lines, name+".replication.factor=1", name+".num.partitions=1")
 	}
-	lines = append(lines, "transaction.state.log.min.isr=1", "share.coordinator.state.topic.min.isr=1")
 
-	return append(lines, k.opts.Config...)
+	return append(lines, "transaction.state.log.min.isr=1", "share.coordinator.state.topic.min.isr=1")
 }
 
 func (kafka) vars(in *Instance) []Var {
