@@ -72,10 +72,7 @@ func (b *Bus) messageSteps() []step {
 		name = "Drop"
 	}
 	steps = append(steps, step{name: name, mw: b.deadLetter().Middleware})
-	if b.direct {
-		steps = append(steps, step{name: "Spell", mw: b.spelled})
-	}
-	steps = append(steps, step{name: "Recover", mw: middleware.Recover{Logger: b.log}.Middleware})
+	steps = append(steps, step{name: "Recover", mw: b.guard})
 	return append(steps, users(b.cfg.Middleware...)...)
 }
 

@@ -167,15 +167,23 @@ func (b *Bus) deadLetter() middleware.DeadLetter {
 	return step
 }
 
-// spelled makes sure that what goes wrong inside has its bytes for the letter.
-func (b *Bus) spelled(next message.HandlerFunc) message.HandlerFunc {
+// guard stands right inside the dead letters, so that what comes out of it can
+// be buried: a panic is an error, in memory the message has its bytes, and
+// when a context ended that is not the delivery's own (a time-out that
+// the user put around the message, say) that is a failure and no hand-back.
+func (b *Bus) guard(next message.HandlerFunc) message.HandlerFunc {
+	next = middleware.Recover{Logger: b.log}.Middleware(next)
 	return func(msg *message.Message) ([]*message.Message, error) {
 		d := deliveryFrom(msg.Context())
 		_, err := next(msg)
-		if err != nil && d != nil {
-			if encodeErr := b.spell(d, msg); encodeErr != nil {
-				b.log.Error("letter without payload: encode failed", append(b.facts(d, msg), slog.Any("error", encodeErr))...)
-			}
+		if err == nil || d == nil {
+			return nil, err
+		}
+		if errors.Is(err, middleware.ErrHandedBack) && d.Err() == nil {
+			err = &notOurs{err}
+		}
+		if encodeErr := b.spell(d, msg); encodeErr != nil {
+			b.log.Error("letter without payload: encode failed", append(b.facts(d, msg), slog.Any("error", encodeErr))...)
 		}
 		return nil, err
 	}

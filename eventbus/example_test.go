@@ -249,6 +249,6 @@ func ExampleBus_Chain() {
 	must(eventbus.Subscribe(bus, "book", func(context.Context, MoneyPaidIn) error { return nil }, eventbus.WithMiddleware(tenants)))
 	fmt.Print(bus.Chain())
 	// Output:
-	// message: Recover > Trace > DeadLetter > Spell > Recover > dispatch
+	// message: Recover > Trace > DeadLetter > Recover > dispatch
 	// book on MoneyPaidIn: Retry > Stats > Timeout > Trace > Recover > tenants > handler
 }

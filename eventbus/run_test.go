@@ -295,6 +295,29 @@ func TestHandler_CannotHandBackByItself(t *testing.T) {
 	}
 }
 
+// The user's own time-out around the whole message ends it as a failure: it is
+// buried, and neither nacked nor held for ever.
+func TestMiddleware_TimeoutAroundTheMessageBuries(t *testing.T) {
+	ps := pubsub(t)
+	bus := over(t, ps, func(c *eventbus.Config) {
+		c.Middleware = []message.HandlerMiddleware{middleware.Timeout{After: 10 * time.Millisecond}.Middleware}
+	})
+	if _, err := eventbus.Subscribe(bus, "h", func(ctx context.Context, _ OrderCreated) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	run(t, bus)
+	if err := bus.Publish(t.Context(), created("1")); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "a letter", func() bool { return bus.Stats().MessagesSentToDLQ == 1 })
+	if s := bus.Stats(); s.EventsHandedBack != 0 || s.EventsProcessedFailed != 1 {
+		t.Errorf("stats = %+v", s)
+	}
+}
+
 func TestRun_WithoutSubscriber(t *testing.T) {
 	bus := open(t, &scripted{})
 	if err := bus.Run(t.Context()); !errors.Is(err, eventbus.ErrNoSubscriber) {
