@@ -23,37 +23,47 @@ type input struct {
 	shop    *shop
 	console *console
 	opt     options
+	name    string // for messages
+	begun   time.Time
+	took    time.Duration
 
 	lines, accepted, refused atomic.Int64
 }
 
-// read carries out the commands of the input, and tells what came of them.
+// read carries out the commands of the input.
 func (p *program) read(ctx context.Context, stdin io.Reader) error {
-	name, r := "standard input", stdin
+	in := &input{shop: p.shop, console: p.console, opt: p.opt, name: "standard input", begun: time.Now()}
 	if p.opt.input != "-" {
 		f, err := os.Open(p.opt.input)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = f.Close() }() // it was only read
-		name, r = p.opt.input, f
+		in.name, stdin = p.opt.input, f
 	}
-	in, begun := &input{shop: p.shop, console: p.console, opt: p.opt}, time.Now()
-	stop := p.console.progress(func() string {
+	p.input = in
+	defer func() { in.took = time.Since(in.begun) }()
+	defer p.console.progress(func() string {
 		_, runs := p.tally.counts()
 		return fmt.Sprintf("%s lines read, %s commands accepted, %s refused, %s handler runs, %.1f s",
-			thousands(in.lines.Load()), thousands(in.accepted.Load()), thousands(in.refused.Load()), thousands(runs), time.Since(begun).Seconds())
-	})
-	err := in.run(ctx, r)
-	if err == nil {
-		err = p.settle(ctx)
+			thousands(in.lines.Load()), thousands(in.accepted.Load()), thousands(in.refused.Load()), thousands(runs), time.Since(in.begun).Seconds())
+	})()
+	if err := in.run(ctx, stdin); err != nil {
+		return err
 	}
-	stop()
+	return p.settle(ctx)
+}
+
+// summary tells what came of the input, when all is over.
+func (p *program) summary() {
+	if p.input == nil {
+		return
+	}
+	in := p.input
 	events, _ := p.tally.counts()
 	p.console.print("Read %s lines of %s in %.1f s: %s commands accepted, %s refused, %s events published.\n\nWhat the handlers made of them\n\n",
-		thousands(in.lines.Load()), name, time.Since(begun).Seconds(), thousands(in.accepted.Load()), thousands(in.refused.Load()), thousands(events))
+		thousands(in.lines.Load()), in.name, in.took.Seconds(), thousands(in.accepted.Load()), thousands(in.refused.Load()), thousands(events))
 	outcome(p.console.out, p.handlers)
-	return err
 }
 
 // run reads commands until the input or ctx ends. Commands of one order are

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/leat-go/leat/dlq"
 )
@@ -120,11 +119,3 @@ func (s story) letters(ctx context.Context, title string) (int, error) {
 	}
 	return len(mine), nil
 }
-
-// settle waits until what was published has been handled.
-func (p *program) settle(ctx context.Context) error {
-	return p.tally.wait(ctx, p.opt.patience, p.bus.DeadLetters(), func() int64 { return p.bus.Stats().MessagesSentToDLQ })
-}
-
-// pace is the story's retry policy: the defaults are seconds.
-const pace = 50 * time.Millisecond
