@@ -344,6 +344,51 @@ func TestQueue_TwoSweepsReplayEachLetterOnce(t *testing.T) {
 	}
 }
 
+// A listing is as old as its beginning: what another call has replayed since
+// must not go out a second time.
+func TestQueue_SweepSkipsWhatAnotherHasReplayed(t *testing.T) {
+	t.Parallel()
+	g := newLog()
+	s := newTopic(t, g)
+	q := newQueue(t, dlq.Config{Store: s, Publisher: g})
+	ids := mustBury(t, s, dlqtest.Letter(0), dlqtest.Letter(3), dlqtest.Letter(6))
+	var inner dlq.Report
+	nested := false
+	g.fail = func(topic string, _ *message.Message) error {
+		if topic != "orders" || nested {
+			return nil
+		}
+		nested = true
+		var err error
+		if inner, err = q.ReplayAll(t.Context(), dlq.Query{}); err != nil {
+			return err
+		}
+		if err := q.Replay(t.Context(), ids[1]); !errors.Is(err, dlq.ErrNotFound) {
+			t.Errorf("replay of a letter that is gone: %v, want %v", err, dlq.ErrNotFound)
+		}
+		return nil
+	}
+	outer, err := q.ReplayAll(t.Context(), dlq.Query{})
+	if err != nil || inner.Replayed != 2 || outer.Replayed != 1 || len(g.published("orders")) != 3 {
+		t.Errorf("%v; the inner call replayed %d, the outer %d, %d were published; want 2, 1, 3", err, inner.Replayed, outer.Replayed, len(g.published("orders")))
+	}
+	if n, err := q.Count(t.Context()); n != 0 || err != nil {
+		t.Errorf("count = %d, %v, want 0", n, err)
+	}
+}
+
+// Somebody removes the letter while its message is being published: what was
+// wanted has happened.
+func TestQueue_LetterRemovedMeanwhile(t *testing.T) {
+	t.Parallel()
+	g, s := newLog(), dlq.NewMemStore(dlq.MemConfig{})
+	id := mustBury(t, s, full())[0]
+	g.fail = func(string, *message.Message) error { return s.Remove(t.Context(), id) }
+	if err := newQueue(t, dlq.Config{Store: s, Publisher: g}).Replay(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestQueue_WithoutPublisher(t *testing.T) {
 	t.Parallel()
 	s := dlq.NewMemStore(dlq.MemConfig{})

@@ -199,3 +199,79 @@ func TestTopic_ForeignLettersAndCopies(t *testing.T) {
 		t.Errorf("count = %d, %v, want 1", n, err)
 	}
 }
+
+// script is a Subscriber that hands out what it was given, at its own pace,
+// followed by the marker of the read, and does not look at the context while it
+// hands something over.
+type script struct {
+	message.Subscriber
+	log    *log
+	pace   time.Duration
+	more   int // messages after the marker
+	closed chan struct{}
+}
+
+func (s *script) Subscribe(_ context.Context, topic string) (<-chan *message.Message, error) {
+	out := make(chan *message.Message)
+	msgs := s.log.published(topic)
+	for range s.more {
+		msgs = append(msgs, message.NewMessage("later", nil))
+	}
+	go func() {
+		defer close(s.closed)
+		defer close(out)
+		for _, m := range msgs {
+			<-time.After(s.pace)
+			c := m.Copy()
+			out <- c
+			<-c.Acked()
+		}
+	}()
+	return out, nil
+}
+
+func scripted(t *testing.T, s *script) *dlq.Topic {
+	t.Helper()
+	s.log, s.closed = newLog(), make(chan struct{})
+	topic, err := dlq.NewTopic(dlq.TopicConfig{
+		Publisher: s.log, Topic: "d",
+		Subscribe: func(context.Context) (message.Subscriber, error) { return s, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return topic
+}
+
+// The time-out is for a read that gets nothing, not for one that takes long.
+func TestTopic_SlowReadGoesOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{pace: dlq.DefaultReadTimeout - time.Second}
+		topic := scripted(t, s)
+		mustBury(t, topic, full(), full(), full(), full())
+		if n, err := topic.Count(t.Context()); n != 4 || err != nil {
+			t.Errorf("count = %d, %v, want 4", n, err)
+		}
+		<-s.closed
+	})
+}
+
+// A subscriber that is about to hand something over when the read ends gets rid
+// of it and can close its channel.
+func TestTopic_LeavesNoSubscriberBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{more: 3}
+		topic := scripted(t, s)
+		mustBury(t, topic, full())
+		if n, err := topic.Count(t.Context()); n != 1 || err != nil {
+			t.Errorf("count = %d, %v, want 1: what comes after the marker is not part of the read", n, err)
+		}
+		select {
+		case <-s.closed:
+		case <-time.After(time.Minute):
+			t.Error("the subscriber is still there")
+		}
+	})
+}

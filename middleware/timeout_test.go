@@ -115,6 +115,15 @@ func TestTimeout_OnlyItsOwn(t *testing.T) {
 		if errors.As(err, &late) || !errors.Is(err, context.Canceled) {
 			t.Errorf("interrupted: %v, want what the handler said", err)
 		}
+		again, stop := context.WithCancelCause(t.Context())
+		_, err = middleware.Timeout{After: time.Minute}.Middleware(func(m *message.Message) ([]*message.Message, error) {
+			<-m.Context().Done()
+			stop(errDrain)
+			return nil, m.Context().Err()
+		})(newMessage(again, "1"))
+		if errors.As(err, &late) {
+			t.Errorf("late and then interrupted: %v, want what the handler said: the message goes back", err)
+		}
 		handler, _ := failing(1, errInk)
 		if _, err := (middleware.Timeout{After: time.Minute}).Middleware(handler)(newMessage(t.Context(), "2")); !errors.Is(err, errInk) || errors.As(err, &late) {
 			t.Errorf("failed in time: %v", err)
