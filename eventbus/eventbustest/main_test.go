@@ -1,9 +1,0 @@
-package eventbustest_test
-
-import (
-	"testing"
-
-	"github.com/leat-go/leat/internal/leaktest"
-)
-
-func TestMain(m *testing.M) { leaktest.Main(m) }

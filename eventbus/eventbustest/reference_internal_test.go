@@ -1,0 +1,111 @@
+package eventbustest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/dlq"
+	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+// plant is where a defect goes; the zero value plants none.
+type plant struct {
+	broker     func(*broker)
+	consumer   func(*consumer)
+	publisher  func(message.Publisher) message.Publisher
+	subscriber func(message.Subscriber) message.Subscriber
+	store      func(dlq.Store) dlq.Store
+	config     func(*eventbus.Config)
+	bus        func(*eventbus.Bus, *broker) Bus
+}
+
+const secret = "p4ssw0rd-of-the-reference"
+
+// reference is a harness on the broker in memory, which lacks nothing that a
+// broker can have.
+func reference(defect plant) Harness {
+	b := newBroker()
+	return Harness{
+		Name: "the reference",
+		Open: func(t testing.TB, o Options) (Instance, error) {
+			consumer := &consumer{broker: b, group: o.Group, prefetch: 64}
+			if defect.consumer != nil {
+				defect.consumer(consumer)
+			}
+			sub := NewCrashSubscriber(consumer)
+			pub := NewStallPublisher(b)
+			cfg := eventbus.Config{
+				Publisher: pub, Subscriber: sub, Registry: o.Registry, Codec: o.Codec, Topic: o.Topic, Group: o.Group,
+				Concurrency: o.Concurrency, Retry: o.Retry, HandlerTimeout: o.HandlerTimeout, Middleware: o.Middleware,
+				HandlerMiddleware: o.HandlerMiddleware, MaxBackground: o.MaxBackground, MaxPayloadBytes: o.MaxPayloadBytes,
+				MaxReplays: o.MaxReplays, DisableDLQ: o.DisableDLQ, DrainTimeout: o.DrainTimeout, TracerProvider: o.TracerProvider, Logger: o.Logger,
+			}
+			if defect.publisher != nil {
+				cfg.Publisher = defect.publisher(pub)
+			}
+			if defect.subscriber != nil {
+				cfg.Subscriber = defect.subscriber(sub)
+			}
+			if !o.DisableDLQ {
+				store, err := dlq.NewTopic(dlq.TopicConfig{
+					Publisher: b, Topic: "dead." + o.Topic,
+					Subscribe: func(context.Context) (message.Subscriber, error) { return &noClose{b}, nil },
+				})
+				if err != nil {
+					return Instance{}, err
+				}
+				cfg.DeadLetters = store
+				if defect.store != nil {
+					cfg.DeadLetters = defect.store(store)
+				}
+			}
+			if defect.config != nil {
+				defect.config(&cfg)
+			}
+			bus, err := eventbus.New(cfg)
+			if err != nil {
+				return Instance{}, err
+			}
+			in := Instance{Bus: bus, Crash: sub.Crash, Stall: pub.Stall, StillOpen: b.usable}
+			if defect.bus != nil {
+				in.Bus = defect.bus(bus, b)
+			}
+			return in, nil
+		},
+		Inject: func(t testing.TB, topic string, msg *message.Message) {
+			if err := b.Publish(topic, msg); err != nil {
+				t.Fatal(err)
+			}
+		},
+		InjectForeign: func(t testing.TB, topic string) {
+			if err := b.Publish(topic, nil); err != nil {
+				t.Fatal(err)
+			}
+		},
+		RecoveryTime: 20 * time.Millisecond,
+		Secrets:      []string{secret},
+		Lacks: Lacks{
+			Synchronous: "a broker stands between publisher and handlers",
+		},
+	}
+}
+
+// noClose reads a topic from its start, for the letters.
+type noClose struct{ broker *broker }
+
+func (n *noClose) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	return (&consumer{broker: n.broker, prefetch: 1}).Subscribe(ctx, topic)
+}
+
+func (n *noClose) Close() error { return nil }
+
+// The suite asks for nothing that cannot be had: a good broker passes all of it.
+func TestRun_PassesOnAGoodBroker(t *testing.T) {
+	Run(t, reference(plant{}))
+}
