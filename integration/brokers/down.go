@@ -103,7 +103,8 @@ func (r record) stop(ctx context.Context) (found bool, err error) {
 		}
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	// Half a stop would be worse than one that ignores an impatient caller.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 
 	for _, id := range ids {
