@@ -102,7 +102,7 @@ func (a *acker) send(ctx context.Context, batch []*entry) bool {
 	for i, e := range batch {
 		args[i] = e.delivery.ID
 	}
-	pause := newBackoff()
+	pause := newBackoff(maxAckPause)
 	for {
 		if a.s.read.away.Load() { // it tells, and asks, once for all
 			if !pause.wait(ctx) {

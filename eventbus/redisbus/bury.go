@@ -16,7 +16,7 @@ import (
 // again; meanwhile the entry's key waits, and nothing is lost.
 func (s *subscription) bury(e *entry) {
 	letter := s.letter(e)
-	pause := newBackoff()
+	pause := newBackoff(maxPause)
 	for {
 		letter.BuriedAt = time.Now().UTC()
 		bounded, cancel := context.WithTimeout(s.live, middleware.DefaultBuryTimeout)

@@ -60,11 +60,11 @@ func (r *reader) run(ctx context.Context) {
 	defer close(r.ended)
 	defer r.away.Store(false) // nobody knows any more
 	defer r.conn.close()
-	pause := newBackoff()
+	pause := newBackoff(maxPause)
 	for ctx.Err() == nil {
 		err := r.step(ctx)
 		if err == nil {
-			pause = newBackoff()
+			pause = newBackoff(maxPause)
 			continue
 		}
 		if ctx.Err() != nil || r.mend(ctx, err) {

@@ -42,21 +42,23 @@ func (s *state) up(log *slog.Logger) bool {
 }
 
 // Bounds of the waiting between attempts. The first is short, because most
-// cuts are over at once.
+// cuts are over at once. Acks wait less: only while the reader is connected do
+// they try at all.
 const (
-	minPause = 20 * time.Millisecond
-	maxPause = 2 * time.Second
+	minPause    = 20 * time.Millisecond
+	maxPause    = 2 * time.Second
+	maxAckPause = 200 * time.Millisecond
 )
 
 // backoff doubles the pause between attempts.
-type backoff struct{ next time.Duration }
+type backoff struct{ next, most time.Duration }
 
-func newBackoff() backoff { return backoff{next: minPause} }
+func newBackoff(most time.Duration) backoff { return backoff{next: minPause, most: most} }
 
 // wait pauses, and reports false when ctx ended first.
 func (b *backoff) wait(ctx context.Context) bool {
 	pause := b.next
-	b.next = min(2*b.next, maxPause)
+	b.next = min(2*b.next, b.most)
 	return sleep(ctx, pause)
 }
 
