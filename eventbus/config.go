@@ -27,9 +27,9 @@ const (
 	// DefaultMaxPayloadBytes is what the brokers take in their own default
 	// configuration (Kafka's is the lowest, 1 MiB with the record's overhead).
 	DefaultMaxPayloadBytes = 1_000_000
-	// DefaultDrainTimeout fits Kubernetes' 30 s grace period with a second or
-	// two to spare for the rest of the program when that is raised; lower it
-	// where the grace period is not.
+	// DefaultDrainTimeout is the reference's, and Kubernetes' grace period:
+	// where that is not raised, set DrainTimeout some seconds lower, or the rest
+	// of the program has no time left.
 	DefaultDrainTimeout = 30 * time.Second
 )
 
