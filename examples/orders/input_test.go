@@ -237,3 +237,28 @@ func TestInput_PublishesLaterWhatTheBusDidNotTake(t *testing.T) {
 		}
 	}
 }
+
+// abrupt is a bus during whose Publish somebody presses Ctrl-C.
+type abrupt struct{ interrupt func() }
+
+func (a abrupt) Publish(ctx context.Context, _ ...eventbus.Event) error {
+	a.interrupt()
+	return ctx.Err()
+}
+
+func TestInput_ACommandDoesNotEndWithTheInput(t *testing.T) {
+	t.Parallel()
+	ctx, interrupt := context.WithCancel(t.Context())
+	orders, err := aggregate.NewRepository(aggregate.Config[*Order]{
+		Type: orderType, New: func() *Order { return &Order{} }, Store: aggregate.NewMemStore(), Publisher: abrupt{interrupt},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errs screen
+	in := &input{shop: &shop{orders: orders}, console: &console{out: io.Discard, err: &errs}, opt: options{concurrency: 1, patience: time.Second}}
+	err = in.run(ctx, strings.NewReader(`{"command":"create","order":"o-1","customer":"Ann"}`))
+	if !errors.Is(err, context.Canceled) || in.accepted.Load() != 1 || errs.String() != "" {
+		t.Errorf("got %v, %d accepted, %q: what is begun is finished", err, in.accepted.Load(), errs.String())
+	}
+}
