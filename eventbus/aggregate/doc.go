@@ -33,4 +33,8 @@
 // can see it from the aggregate version. Nothing here holds a lock while
 // handlers run: a handler may load and save the aggregate whose event it
 // handles.
+//
+// An event that the bus refuses for good (its type is not registered, it is too
+// large) is stored all the same, since the bus sees it after the append; it and
+// what follows of its aggregate stay pending until that is mended.
 package aggregate
