@@ -156,8 +156,10 @@ func (c Config) Validate() error {
 		field string
 		value int
 	}{
-		{"Concurrency", c.Concurrency}, {"MaxBackground", c.MaxBackground},
-		{"MaxPayloadBytes", c.MaxPayloadBytes}, {"MaxReplays", c.MaxReplays},
+		{"Concurrency", c.Concurrency},
+		{"MaxBackground", c.MaxBackground},
+		{"MaxPayloadBytes", c.MaxPayloadBytes},
+		{"MaxReplays", c.MaxReplays},
 	} {
 		if n.value < 0 {
 			bad(n.field, fmt.Sprintf("%d must not be negative", n.value))

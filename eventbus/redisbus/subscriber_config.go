@@ -146,10 +146,14 @@ func (c SubscriberConfig) Validate() error {
 		field string
 		value int64
 	}{
-		{"BatchSize", int64(c.BatchSize)}, {"BlockTime", int64(c.BlockTime)},
-		{"Concurrency", int64(c.Concurrency)}, {"MaxInFlight", int64(c.MaxInFlight)},
-		{"PendingIdleTime", int64(c.PendingIdleTime)}, {"AckDelay", int64(c.AckDelay)},
-		{"NackDelay", int64(c.NackDelay)}, {"DrainTimeout", int64(c.DrainTimeout)},
+		{"BatchSize", int64(c.BatchSize)},
+		{"BlockTime", int64(c.BlockTime)},
+		{"Concurrency", int64(c.Concurrency)},
+		{"MaxInFlight", int64(c.MaxInFlight)},
+		{"PendingIdleTime", int64(c.PendingIdleTime)},
+		{"AckDelay", int64(c.AckDelay)},
+		{"NackDelay", int64(c.NackDelay)},
+		{"DrainTimeout", int64(c.DrainTimeout)},
 	} {
 		if n.value < 0 {
 			bad(n.field, "must not be negative")
