@@ -59,7 +59,7 @@ func Rules() map[string]Rule {
 		"eventbus/aggregate":    {Ceiling: 39, May: []string{telemetry}},
 		"eventbus/eventbustest": {Ceiling: 39, May: []string{telemetry}, Testing: true},
 		"eventbus/membus":       {Ceiling: 39, May: []string{telemetry}},
-		"eventbus/redisbus":     {Ceiling: 70, May: []string{telemetry, redisClient}},
+		"eventbus/redisbus":     {Ceiling: 60, May: []string{telemetry, redisClient}},
 		"eventbus/rabbitbus":    {Ceiling: 50, May: []string{telemetry, rabbitClient}},
 		"eventbus/kafkabus":     {Ceiling: 70, May: []string{telemetry, kafkaClient}},
 	}
