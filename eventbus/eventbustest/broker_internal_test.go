@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 )
@@ -89,9 +90,14 @@ type consumer struct {
 	broker   *broker
 	group    string
 	prefetch int
-	earlyAck bool // a planted defect: the broker is told before the handler ran
 	serial   int
 	mu       sync.Mutex
+
+	// Planted defects: the broker is told before the handler ran; a foreign entry
+	// ends the subscription; a group begins at the end whenever it subscribes; an
+	// unsettled message is delivered again after so long.
+	earlyAck, endsOnForeign, forgets bool
+	robs                             time.Duration
 }
 
 func (c *consumer) Close() error { return c.broker.Close() }
@@ -113,6 +119,9 @@ func (c *consumer) Subscribe(ctx context.Context, topic string) (<-chan *message
 	if g == nil {
 		g = &brokerGroup{}
 		t.groups[group] = g
+	}
+	if c.forgets {
+		g.next = len(t.log)
 	}
 	c.broker.mu.Unlock()
 	out := make(chan *message.Message)
@@ -163,6 +172,11 @@ func (c *consumer) take(ctx context.Context, t *brokerTopic, g *brokerGroup) (in
 			i, g.back = g.back[0], slices.Clone(g.back[1:])
 		} else {
 			for g.next < len(t.log) && t.log[g.next] == nil {
+				if c.endsOnForeign {
+					c.broker.mu.Unlock()
+					<-ctx.Done()
+					return 0, nil, false
+				}
 				g.next++ // a foreign entry
 			}
 			if g.next < len(t.log) {
@@ -186,7 +200,12 @@ func (c *consumer) take(ctx context.Context, t *brokerTopic, g *brokerGroup) (in
 }
 
 func (c *consumer) settle(ctx context.Context, t *brokerTopic, g *brokerGroup, i int, m *message.Message) {
+	var robbed <-chan time.Time
+	if c.robs > 0 {
+		robbed = time.After(c.robs)
+	}
 	select {
+	case <-robbed:
 	case <-m.Acked():
 		return
 	case <-m.Nacked():

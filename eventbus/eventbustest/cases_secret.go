@@ -73,6 +73,9 @@ func (s *session) exercise(canary string) map[string]string {
 	_, refused := s.tryOpen(func(o *Options) { o.Topic = "not a topic" })
 	note("an error of Open", refused)
 	note("an error of a closed bus", n.Bus.Publish(s.ctx(), e))
+	if s.h.OpenUnreachable != nil {
+		s.unreachable(e, note)
+	}
 	for _, span := range book.named("") {
 		note("a span", span.name)
 		note("a span's attributes", span.attrs)
@@ -81,6 +84,23 @@ func (s *session) exercise(canary string) map[string]string {
 		note("the log", record)
 	}
 	return texts
+}
+
+// unreachable notes what a bus without its broker says.
+func (s *session) unreachable(e *placed, note func(where string, what any)) {
+	s.Helper()
+	in, err := s.h.OpenUnreachable(s.TB, s.options())
+	note("an error of Open without a broker", err)
+	if in.Bus == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.ctx(), s.h.Patience/4)
+	defer cancel()
+	note("an error of Publish without a broker", in.Bus.Publish(ctx, e))
+	_, err = in.Bus.DeadLetters().Count(ctx)
+	note("an error of Count without a broker", err)
+	_, err = in.Bus.Shutdown(ctx)
+	note("an error of Shutdown without a broker", err)
 }
 
 func secretsShowNowhere(s *session) {

@@ -225,7 +225,7 @@ func countsAreRight(s *session) {
 	m := &model{typed: map[eventbus.Type]map[string]bool{types[0]: {}, types[1]: {}, types[2]: {}}, wild: map[string]bool{}}
 	h := eventbus.HandlerFunc(func(context.Context, eventbus.Event) error { return nil })
 	for step := range 500 {
-		name, t := fmt.Sprintf("h%d", g.IntN(5)), types[g.IntN(3)]
+		name, t := fmt.Sprintf("h%d", g.IntN(12)), types[g.IntN(3)]
 		var act string
 		var did, want bool
 		switch g.IntN(12) {

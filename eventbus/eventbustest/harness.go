@@ -111,6 +111,11 @@ type Harness struct {
 	// broker's address. Required unless [Secrets] is lacking.
 	Secrets []string
 
+	// OpenUnreachable opens a bus, with the secrets, whose broker is not there; it
+	// may return an error or a bus that cannot publish. What both then say is
+	// searched for the secrets. Nil leaves that out.
+	OpenUnreachable func(t testing.TB, o Options) (Instance, error)
+
 	// Patience is how long a case waits for what must happen. 0 means
 	// DefaultPatience.
 	Patience time.Duration

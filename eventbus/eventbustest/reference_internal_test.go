@@ -2,6 +2,7 @@ package eventbustest
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ type plant struct {
 	store      func(dlq.Store) dlq.Store
 	config     func(*eventbus.Config)
 	bus        func(*eventbus.Bus, *broker) Bus
+	leaks      bool // the secret in the errors of a broker that is away
 }
 
 const secret = "p4ssw0rd-of-the-reference"
@@ -88,8 +90,19 @@ func reference(defect plant) Harness {
 				t.Fatal(err)
 			}
 		},
+		Small:        true, // of full size on membus
 		RecoveryTime: 20 * time.Millisecond,
 		Secrets:      []string{secret},
+		OpenUnreachable: func(_ testing.TB, o Options) (Instance, error) {
+			away := &publisherFunc{newBroker(), func(string, *message.Message) error {
+				if defect.leaks {
+					return fmt.Errorf("dial redis://user:%s@localhost: %w", secret, errPlanned)
+				}
+				return errPlanned
+			}}
+			bus, err := eventbus.New(eventbus.Config{Publisher: away, Registry: o.Registry, Topic: o.Topic, Logger: o.Logger})
+			return Instance{Bus: bus}, err
+		},
 		Lacks: Lacks{
 			Synchronous: "a broker stands between publisher and handlers",
 		},

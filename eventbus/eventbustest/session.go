@@ -63,8 +63,8 @@ func quick() middleware.Retry {
 	return middleware.Retry{MaxRetries: 2, BaseDelay: 2 * time.Millisecond, MaxDelay: 5 * time.Millisecond}
 }
 
-// tryOpen opens a bus on the case's topic and group; alter may change that.
-func (s *session) tryOpen(alter ...func(*Options)) (Instance, error) {
+// options are those of a bus on the case's topic and group.
+func (s *session) options(alter ...func(*Options)) Options {
 	s.Helper()
 	o := Options{
 		Topic: s.topic, Group: s.group, Consumer: fmt.Sprintf("consumer-%d", s.opens.Add(1)),
@@ -73,7 +73,12 @@ func (s *session) tryOpen(alter ...func(*Options)) (Instance, error) {
 	for _, a := range alter {
 		a(&o)
 	}
-	return s.h.Open(s.TB, o)
+	return o
+}
+
+func (s *session) tryOpen(alter ...func(*Options)) (Instance, error) {
+	s.Helper()
+	return s.h.Open(s.TB, s.options(alter...))
 }
 
 // open is tryOpen that succeeds; the bus is shut down at the end.
