@@ -1,0 +1,87 @@
+package rabbitbus
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// dial makes one connection to one node, within ConnectTimeout and ctx.
+func (c *Client) dial(ctx context.Context, raw string) (*link, error) {
+	uri, err := amqp.ParseURI(raw)
+	if err != nil {
+		return nil, &ConnectError{Addr: redacted(raw), Err: errNotURL} // Validate has seen it before
+	}
+	addr := fmt.Sprintf("%s:%d", uri.Host, uri.Port)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
+	defer cancel()
+
+	config := amqp.Config{Heartbeat: c.cfg.Heartbeat.Truncate(time.Second), Locale: "en_US", Properties: c.properties()}
+	if c.cfg.TLS != nil {
+		config.TLSClientConfig = c.cfg.TLS.Clone()
+		if config.TLSClientConfig.ServerName == "" {
+			config.TLSClientConfig.ServerName = orDefault(uri.ServerName, uri.Host)
+		}
+	}
+	if c.cfg.Credentials != nil {
+		user, password, err := c.cfg.Credentials(ctx)
+		if err != nil {
+			return nil, &ConnectError{Addr: addr, Err: fmt.Errorf("ask for credentials: %w", err)}
+		}
+		config.SASL = []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}}
+	}
+	l := &link{addr: addr, changed: make(chan struct{}), done: make(chan struct{})}
+	var unwatch func() bool
+	config.Dial = func(network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		deadline, _ := ctx.Deadline() // the client clears it after the log-in
+		if err := conn.SetDeadline(deadline); err != nil {
+			_ = conn.Close() // the first error is the one to tell
+			return nil, err
+		}
+		// The log-in knows no context: cut it when ours ends.
+		unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
+		l.sock = &corked{Conn: conn}
+		return l.sock, nil
+	}
+	conn, err := amqp.DialConfig(raw, config)
+	if unwatch != nil && !unwatch() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		if l.sock != nil {
+			_ = l.sock.Close() // the client leaves it open when TLS or its options fail
+		}
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		return nil, &ConnectError{Addr: addr, Err: refused(err)}
+	}
+	l.conn = conn
+	l.watch()
+	return l, nil
+}
+
+// properties names the connection for the management pages.
+func (c *Client) properties() amqp.Table {
+	host, _ := os.Hostname() // empty when the machine has no name
+	p := amqp.NewConnectionProperties()
+	p.SetClientConnectionName(fmt.Sprintf("%s@%s:%d", c.cfg.Name, host, os.Getpid()))
+	p["product"] = "leat"
+	return p
+}
+
+func programName() string {
+	if len(os.Args) == 0 {
+		return "leat"
+	}
+	return filepath.Base(os.Args[0])
+}

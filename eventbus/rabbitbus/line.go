@@ -1,0 +1,248 @@
+package rabbitbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// line is one channel in confirm mode: the publisher's run writes to it, its
+// confirmer waits.
+type line struct {
+	p       *Publisher
+	link    *link
+	ch      *amqp.Channel
+	flight  chan flying // written and not confirmed, in the order of writing
+	returns chan amqp.Return
+	lost    chan struct{} // closed when the channel is gone
+	why     error         // written before lost is closed
+	quit    chan struct{} // closed: wait for nothing that nobody waits for
+	known   map[string]bool
+
+	returned []amqp.Return // read, and their confirmations not yet
+	ended    sync.WaitGroup
+	settled  chan struct{} // closed when nothing is in flight any more
+}
+
+// flying is one message on its way.
+type flying struct {
+	req  *request
+	i    int
+	sure *amqp.DeferredConfirmation
+}
+
+// run writes what is queued until Close, on one line after the other. No error
+// ends it: those who wait have deadlines.
+func (p *Publisher) run() {
+	pause := newBackoff()
+	for {
+		// Nothing is opened before somebody wants to publish.
+		next, ok := p.take(p.stop)
+		if !ok {
+			return
+		}
+		p.giveBack(next)
+		if p.idle() {
+			continue // its caller left meanwhile
+		}
+		l, err := p.openLine()
+		if err != nil {
+			if errors.Is(err, ErrClosed) || errors.Is(err, errGone) || lasting(err) {
+				p.failAll(err)
+				continue
+			}
+			p.state.down(p.log, err)
+			if !pause.wait(p.stop) {
+				return
+			}
+			continue
+		}
+		pause = newBackoff()
+		err = p.write(l)
+		l.close()
+		if err == nil {
+			return
+		}
+		p.state.down(p.log, err)
+	}
+}
+
+func (p *Publisher) idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue) == 0
+}
+
+// failAll ends what waits for a connection that will not come.
+func (p *Publisher) failAll(err error) {
+	for {
+		next, ok := p.tryTake()
+		if !ok {
+			return
+		}
+		for i := next.from; i < next.to; i++ {
+			next.req.resolve(i, fmt.Errorf("not sent: %w", err))
+		}
+	}
+}
+
+func (p *Publisher) openLine() (*line, error) {
+	link, ch, err := p.cfg.Client.channel(p.stop)
+	if err != nil {
+		return nil, err
+	}
+	l := &line{
+		p: p, link: link, ch: ch, flight: make(chan flying, window),
+		// Room for all that can be in flight: the client drops what finds none.
+		returns: ch.NotifyReturn(make(chan amqp.Return, window+turn+8)),
+		lost:    make(chan struct{}), quit: make(chan struct{}), settled: make(chan struct{}), known: make(map[string]bool),
+	}
+	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
+	if _, err := within(p.stop, func() (struct{}, error) { return struct{}{}, ch.Confirm(false) }, nil); err != nil {
+		_ = ch.Close()
+		return nil, refused(err)
+	}
+	l.ended.Go(func() {
+		err, ok := <-closes
+		if ok && err != nil {
+			l.why = refused(err)
+		} else {
+			l.why = amqp.ErrClosed
+		}
+		close(l.lost)
+	})
+	l.ended.Go(l.confirm)
+	return l, nil
+}
+
+// write sends parts until the line is lost, or nil when the publisher is closed
+// and all is written.
+func (p *Publisher) write(l *line) error {
+	ctx, cancel := context.WithCancel(p.stop)
+	defer cancel()
+	go func() {
+		select {
+		case <-l.lost:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for {
+		next, ok := p.take(ctx)
+		if !ok {
+			select {
+			case <-l.lost:
+				return l.why
+			default:
+				return nil
+			}
+		}
+		if !p.awaitUnblocked(ctx, l) {
+			p.giveBack(next)
+			continue
+		}
+		p.mu.Lock()
+		left := next.req.left
+		p.mu.Unlock()
+		if left {
+			continue
+		}
+		if err := l.know(ctx, next.req.items[next.from].exchange); err != nil {
+			if !lasting(err) {
+				p.giveBack(next)
+				return err
+			}
+			// The same for the rest of the call.
+			for i := next.from; i < next.to; i++ {
+				next.req.resolve(i, fmt.Errorf("not sent: %w", err))
+			}
+			continue
+		}
+		if err := l.send(next); err != nil {
+			return err
+		}
+		p.state.up(p.log)
+	}
+}
+
+// awaitUnblocked reports whether the broker takes messages.
+func (p *Publisher) awaitUnblocked(ctx context.Context, l *line) bool {
+	for {
+		reason, changed := l.link.blocking()
+		p.setBlocked(reason)
+		if reason == "" {
+			return ctx.Err() == nil
+		}
+		p.log.Warn("publishing waits: the broker blocks it", "reason", reason)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// know declares the exchange, once on each line.
+func (l *line) know(ctx context.Context, exchange string) error {
+	if l.known[exchange] || exchange == "" {
+		return nil
+	}
+	t := l.p.cfg.Topology
+	plan := t.Exchange(exchange)
+	if err := l.p.cfg.Client.ensure(ctx, t.Mode, plan); err != nil {
+		return err
+	}
+	l.known[exchange] = true
+	return nil
+}
+
+// send writes a part.
+func (l *line) send(next part) error {
+	if next.to-next.from > 1 {
+		l.link.cork()
+		defer l.link.uncork()
+	}
+	mandatory := !l.p.cfg.AllowUnroutable
+	for i := next.from; i < next.to; i++ {
+		item := &next.req.items[i]
+		sure, err := l.ch.PublishWithDeferredConfirm(item.exchange, item.key, mandatory, false, item.Publishing)
+		switch {
+		case errors.Is(err, amqp.ErrClosed):
+			// Nothing of it was written, or not all of it.
+			l.p.giveBack(part{next.req, i, next.to})
+			return err
+		case err != nil:
+			next.req.resolve(i, fmt.Errorf("%w: %w", ErrUnknown, err))
+			l.p.giveBack(part{next.req, i + 1, next.to})
+			return err
+		}
+		select {
+		case l.flight <- flying{next.req, i, sure}:
+			continue
+		default:
+		}
+		// The window is full: let the broker see what was written, and wait. When
+		// the line is lost, the confirmer takes all there is.
+		if next.to-next.from > 1 {
+			l.link.uncork()
+			l.flight <- flying{next.req, i, sure}
+			l.link.cork()
+			continue
+		}
+		l.flight <- flying{next.req, i, sure}
+	}
+	return nil
+}
+
+// close waits until everything in flight has its outcome, and closes the
+// channel.
+func (l *line) close() {
+	close(l.flight)
+	close(l.quit)
+	<-l.settled
+	_ = l.ch.Close() // when it is lost, this ends a recovery that its owner may have asked for
+	l.ended.Wait()
+}

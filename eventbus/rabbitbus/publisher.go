@@ -1,0 +1,265 @@
+package rabbitbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/eventbus"
+)
+
+const (
+	// DefaultConfirmTimeout bounds a publish whose context has no deadline. A
+	// broker may block for as long as its alarm lasts.
+	DefaultConfirmTimeout = 30 * time.Second
+
+	// DefaultMaxMessageBytes is what a broker of version 4 takes by default; it
+	// closes the channel on a larger message.
+	DefaultMaxMessageBytes = 16 << 20
+
+	// window is how many messages may be written and not confirmed. More gains
+	// nothing: the client's own bookkeeping grows with it.
+	window = 1024
+
+	// turn is how many messages of one call are written before those of
+	// another have theirs.
+	turn = 128
+)
+
+// PublisherConfig configures a [Publisher]. Only Client is required.
+type PublisherConfig struct {
+	// Client is used for publishing and stays yours: Close does not close it.
+	Client *Client
+
+	// Topology says what the exchanges look like that are published to, and
+	// whether to declare them. Queues are not a publisher's business.
+	Topology TopologyConfig
+
+	// AllowUnroutable counts a message that no queue took as published. Without
+	// it that is an [*UnroutableError].
+	AllowUnroutable bool
+
+	// ConfirmTimeout bounds a publish whose context has no deadline. 0 means
+	// [DefaultConfirmTimeout].
+	ConfirmTimeout time.Duration
+
+	// MaxMessageBytes bounds a payload; a larger one is refused before it is
+	// sent, since the broker would close the channel. 0 means
+	// [DefaultMaxMessageBytes].
+	MaxMessageBytes int
+
+	// Logger receives one line for each change of state. nil discards.
+	Logger *slog.Logger
+}
+
+// Validate reports every problem of the configuration at once, or nil.
+func (c PublisherConfig) Validate() error {
+	var errs []error
+	if c.Client == nil {
+		errs = append(errs, errors.New("rabbitbus: PublisherConfig.Client: must not be nil"))
+	}
+	if c.ConfirmTimeout < 0 {
+		errs = append(errs, errors.New("rabbitbus: PublisherConfig.ConfirmTimeout: must not be negative"))
+	}
+	if c.MaxMessageBytes < 0 {
+		errs = append(errs, errors.New("rabbitbus: PublisherConfig.MaxMessageBytes: must not be negative"))
+	}
+	return errors.Join(append(errs, c.Topology.validate("PublisherConfig.Topology"))...)
+}
+
+// Publisher publishes Watermill messages to exchanges; the topic is the name of
+// the exchange, the routing key that of [RoutingKey]. Every message is confirmed
+// by the broker, and must find a queue. All messages of one call are written and
+// then awaited together; concurrent calls share one channel and take turns.
+//
+// It may be used from many goroutines.
+type Publisher struct {
+	cfg   PublisherConfig
+	log   *slog.Logger
+	state state
+
+	mu      sync.Mutex
+	queue   []*request
+	running bool
+	closed  bool
+	blocked string        // why nothing is written now; empty: it is
+	wake    chan struct{} // one token: the queue is not empty any more
+
+	stop  context.Context //nolint:containedctx // ends with Close
+	end   context.CancelFunc
+	ended sync.WaitGroup
+}
+
+var _ eventbus.BatchPublisher = (*Publisher)(nil)
+
+// NewPublisher returns a Publisher, or every problem of the configuration. It
+// does not connect.
+func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg.Topology = cfg.Topology.withDefaults()
+	cfg.ConfirmTimeout = orDefault(cfg.ConfirmTimeout, DefaultConfirmTimeout)
+	cfg.MaxMessageBytes = orDefault(cfg.MaxMessageBytes, DefaultMaxMessageBytes)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	p := &Publisher{cfg: cfg, log: cfg.Logger, state: state{what: "publishing"}, wake: make(chan struct{}, 1)}
+	p.stop, p.end = context.WithCancel(context.Background())
+	return p, nil
+}
+
+// Publish publishes the messages to the exchange topic, in their order, and
+// returns nil when the broker has confirmed every one and none was returned.
+// Otherwise the error is a [*BatchError], or with one message that message's
+// error; see [Publisher.PublishBatch]. It ends with the context of the first
+// message.
+func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
+	if len(msgs) == 0 {
+		return nil
+	}
+	errs := p.PublishBatch(msgs[0].Context(), topic, msgs)
+	switch {
+	case errs == nil:
+		return nil
+	case len(errs) == 1:
+		return errs[0]
+	default:
+		return &BatchError{Topic: topic, Errors: errs}
+	}
+}
+
+// BatchError is returned by [Publisher.Publish] when not all of several
+// messages are confirmed. Errors has an entry for each message, nil for those
+// that are. errors.Is and errors.As look through all of them.
+type BatchError struct {
+	Topic  string
+	Errors []error
+}
+
+// Error counts the failures and quotes the first.
+func (e *BatchError) Error() string {
+	failed := e.Unwrap()
+	return fmt.Sprintf("rabbitbus: publish to %q: %d of %d messages are not confirmed, the first: %v",
+		e.Topic, len(failed), len(e.Errors), failed[0])
+}
+
+// Unwrap returns the errors of the messages that are not confirmed.
+func (e *BatchError) Unwrap() []error {
+	var failed []error
+	for _, err := range e.Errors {
+		if err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return failed
+}
+
+// PublishBatch publishes the messages to the exchange topic, in their order,
+// and returns nil when the broker has confirmed every one. Otherwise the result
+// has an entry for each message: nil when it is confirmed; an error that wraps
+// [ErrUnknown] when it may or may not be there; any other error when it is not:
+// an [*UnroutableError] that names the routing key, a [*RefusedError] when the
+// broker said so, a [*TopologyError] when there is no such exchange, a
+// [*BlockedError] when the broker took nothing for as long as ctx allowed.
+//
+// It returns when ctx ends, if not before. The messages must not be changed
+// until then.
+func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*message.Message) []error {
+	if len(msgs) == 0 {
+		return nil
+	}
+	if topic == "" {
+		return all(len(msgs), errors.New("rabbitbus: publish: the topic must not be empty"))
+	}
+	return p.publish(ctx, topic, topic, "", msgs)
+}
+
+// publish sends to an exchange. A key that is not empty replaces the messages'.
+func (p *Publisher) publish(ctx context.Context, topic, exchange, key string, msgs []*message.Message) []error {
+	if err := ctx.Err(); err != nil {
+		return all(len(msgs), fmt.Errorf("rabbitbus: publish to %q: not sent: %w", topic, context.Cause(ctx)))
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.cfg.ConfirmTimeout)
+		defer cancel()
+	}
+	req, invalid := p.prepare(topic, exchange, key, msgs)
+	if len(req.items) == 0 {
+		return invalid
+	}
+	return merge(invalid, p.submit(ctx, req))
+}
+
+// prepare encodes the messages. Those that cannot be are refused alone.
+func (p *Publisher) prepare(topic, exchange, key string, msgs []*message.Message) (*request, []error) {
+	req := &request{topic: topic, items: make([]publishing, 0, len(msgs)), done: make(chan struct{})}
+	var invalid []error
+	for i, m := range msgs {
+		item, err := encode(exchange, m, p.cfg.Topology.Transient)
+		if err == nil && len(m.Payload) > p.cfg.MaxMessageBytes {
+			err = fmt.Errorf("the payload has %d bytes, at most %d are allowed", len(m.Payload), p.cfg.MaxMessageBytes)
+		}
+		if err != nil {
+			if invalid == nil {
+				invalid = make([]error, len(msgs))
+			}
+			invalid[i] = fmt.Errorf("rabbitbus: publish to %q: not sent: %w", topic, err)
+			continue
+		}
+		if key != "" {
+			item.key = key
+		}
+		req.items = append(req.items, item)
+	}
+	req.open = len(req.items)
+	return req, invalid
+}
+
+// Close waits until what is under way has its outcome, which its deadlines
+// bound. Afterwards the other methods return [ErrClosed]. The client stays open.
+// A second call returns nil.
+func (p *Publisher) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	signal(p.wake)
+	p.ended.Wait()
+	p.end()
+	return nil
+}
+
+func all(n int, err error) []error {
+	errs := make([]error, n)
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}
+
+// merge puts the errors of the messages that were sent into the gaps between
+// those that were not.
+func merge(invalid, sent []error) []error {
+	if invalid == nil {
+		return sent
+	}
+	for i := range invalid {
+		if invalid[i] == nil && len(sent) > 0 {
+			invalid[i], sent = sent[0], sent[1:]
+		}
+	}
+	return invalid
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
