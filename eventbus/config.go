@@ -95,6 +95,11 @@ type Config struct {
 	// the default of package dlq.
 	MaxReplays int
 
+	// OnBuried is called after an event was buried and confirmed, with its
+	// letter: to alert, or to tell a waiting user. It must not block; a panic in
+	// it is logged.
+	OnBuried func(ctx context.Context, l dlq.Letter)
+
 	// MaxBackground bounds the background publishes under way; at the bound
 	// PublishInBackground runs inline. 0 means DefaultMaxBackground.
 	MaxBackground int

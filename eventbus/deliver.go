@@ -154,6 +154,9 @@ func (b *Bus) deadLetter() middleware.DeadLetter {
 			b.counts.buried.Add(1)
 			fail(ctx)
 			b.tracer.OnBuried(ctx, l)
+			if b.cfg.OnBuried != nil {
+				b.cfg.OnBuried(ctx, l)
+			}
 		},
 		OnBuryError: func(context.Context, dlq.Letter, int, error) {
 			b.counts.burialErrors.Add(1)

@@ -239,7 +239,7 @@ func ExamplePublishError() {
 	fmt.Println(errors.Is(err, eventbus.ErrInvalidEvent))
 	// Output:
 	// AccountOpened refused not sent: another event of the call was refused
-	//  refused invalid event: MoneyPaidIn has no aggregate id: name it in eventbus.NewBase
+	// MoneyPaidIn refused invalid event: MoneyPaidIn has no aggregate id: name it in eventbus.NewBase
 	// true
 }
 

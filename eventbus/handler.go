@@ -24,6 +24,17 @@ type HandlerFunc func(ctx context.Context, e Event) error
 // Handle calls f.
 func (f HandlerFunc) Handle(ctx context.Context, e Event) error { return f(ctx, e) }
 
+// EventFrom returns the event that the handler whose context this is handles,
+// and false outside of handlers. It is for code below the handler that wants to
+// know why it runs, such as what caused an event that it makes. The event is
+// shared: read it only.
+func EventFrom(ctx context.Context) (Event, bool) {
+	if a := attemptsFrom(ctx); a != nil {
+		return a.event, true
+	}
+	return nil, false
+}
+
 // Filter may be implemented by a [Handler] to choose among the events of its
 // types. It is asked once for each event, before the handler's chain, and must
 // not block. An event that it declines counts as not delivered to the handler.

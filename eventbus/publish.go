@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -44,9 +45,18 @@ func (b *Bus) Publish(ctx context.Context, events ...Event) error {
 	defer b.gate.leave()
 	batch, err := b.prepare(events)
 	if err != nil {
+		b.counts.publishErrors.Add(int64(len(events)))
 		return err
 	}
 	return b.send(ctx, batch)
+}
+
+// Check tells what Publish would refuse before it sends anything: nil, or the
+// [*PublishError] with every event refused. It sends nothing. Whoever stores
+// events and publishes them afterwards checks them first.
+func (b *Bus) Check(events ...Event) error {
+	_, err := b.prepare(events)
+	return err
 }
 
 // outgoing is an event that passed the door.
@@ -79,9 +89,7 @@ func (b *Bus) prepare(events []Event) ([]outgoing, error) {
 				bad = &PublishError{Topic: b.cfg.Topic, Results: make([]Result, len(events))}
 			}
 			bad.Results[i] = Result{Outcome: Refused, Err: err}
-			if out.et != nil {
-				bad.Results[i].EventID, bad.Results[i].EventType = out.base.EventID, out.base.EventType
-			}
+			bad.Results[i].EventID, bad.Results[i].EventType = b.identify(e)
 		}
 	}
 	if bad == nil {
@@ -90,13 +98,25 @@ func (b *Bus) prepare(events []Event) ([]outgoing, error) {
 	for i := range bad.Results {
 		if r := &bad.Results[i]; r.Err == nil {
 			*r = Result{
-				EventID: batch[i].base.EventID, EventType: batch[i].base.EventType, Outcome: Refused,
-				Err: errNotSent,
+				EventID: batch[i].base.EventID, EventType: batch[i].base.EventType, Outcome: Refused, Err: errNotSent,
 			}
 		}
 	}
-	b.counts.publishErrors.Add(int64(len(events)))
 	return nil, bad
+}
+
+// identify names an event that was refused as far as it goes: the Go type
+// where the registry has no name.
+func (b *Bus) identify(e Event) (id, eventType string) {
+	v := reflect.ValueOf(e)
+	if e == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+		return "", fmt.Sprintf("%T", e)
+	}
+	id = e.EventBase().EventID
+	if name, ok := b.registry.NameOf(e); ok {
+		return id, name
+	}
+	return id, fmt.Sprintf("%T", e)
 }
 
 var errNotSent = errors.New("not sent: another event of the call was refused")
@@ -217,6 +237,7 @@ func (b *Bus) PublishInBackground(ctx context.Context, events ...Event) error {
 	}
 	batch, err := b.prepare(events)
 	if err != nil {
+		b.counts.publishErrors.Add(int64(len(events)))
 		b.gate.leave()
 		return err
 	}

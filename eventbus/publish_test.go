@@ -154,6 +154,12 @@ func TestPublish_RefusesBadEventsAtTheDoor(t *testing.T) {
 			if confirmed != 0 || refused != 2 || unknown != 0 || len(pub.messages()) != 0 {
 				t.Errorf("confirmed %d, refused %d, unknown %d, sent %d, want all refused and none sent", confirmed, refused, unknown, len(pub.messages()))
 			}
+			if checked := bus.Check(good, c.event); checked == nil || checked.Error() != err.Error() {
+				t.Errorf("Check says %v, Publish %v", checked, err)
+			}
+			if pe.Results[1].EventType == "" {
+				t.Error("the refused event's result has no type")
+			}
 			if pe.Results[0].EventID != good.EventID {
 				t.Errorf("the good event's result has the id %q", pe.Results[0].EventID)
 			}

@@ -8,7 +8,9 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/middleware"
+	"github.com/leat-go/leat/router"
 )
 
 // subscription is one handler on one type, or on all (et nil).
@@ -55,15 +57,34 @@ func (s *Subscription) Unsubscribe() bool {
 type AnyBus interface {
 	Publish(ctx context.Context, events ...Event) error
 	PublishInBackground(ctx context.Context, events ...Event) error
+	Check(events ...Event) error
+	BackgroundTaskCount() int
+
 	SubscribeHandler(t Type, name string, h Handler, opts ...SubscribeOption) (*Subscription, error)
 	SubscribeAll(s EventSubscriber, opts ...SubscribeOption) (*Subscription, error)
 	SubscribeToAllEvents(name string, h Handler, opts ...SubscribeOption) (*Subscription, error)
 	Unsubscribe(t Type, name string) bool
 	UnsubscribeFromAllEvents(name string) bool
-	Stats() Stats
+	ClearSubscribers()
+	SubscriberCount() int
+	SubscriberCountFor(t Type) int
+	WildcardSubscriberCount() int
+
 	Run(ctx context.Context) error
 	Running() <-chan struct{}
+	Mount(r *message.Router) error
+	Drain(ctx context.Context) (router.Report, error)
 	Shutdown(ctx context.Context) (Report, error)
+
+	DeadLetters() *dlq.Queue
+	Stats() Stats
+	ResetStats()
+	HandlerStats() []HandlerStats
+	Chain() string
+	Registry() *Registry
+	Topic() string
+	Group() string
+
 	core() *Bus
 }
 

@@ -43,3 +43,19 @@ func (e *UnpublishedError) Error() string {
 
 // Unwrap returns the cause.
 func (e *UnpublishedError) Unwrap() error { return e.Err }
+
+// InvalidError reports events that the publisher would refuse, of a type that
+// its registry does not know, say. They were not stored, and the aggregate
+// still has them as raised. Err is the publisher's, for a bus an
+// *eventbus.PublishError.
+type InvalidError struct {
+	Stream Stream
+	Err    error
+}
+
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("aggregate: save %s: nothing stored: %v", e.Stream, e.Err)
+}
+
+// Unwrap returns the publisher's refusal.
+func (e *InvalidError) Unwrap() error { return e.Err }

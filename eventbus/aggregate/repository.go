@@ -16,6 +16,12 @@ type Publisher interface {
 	Publish(ctx context.Context, events ...eventbus.Event) error
 }
 
+// checker is a Publisher that can tell beforehand what it would refuse, as any
+// bus can: an event that can never be published must not be stored.
+type checker interface {
+	Check(events ...eventbus.Event) error
+}
+
 // Config makes a [Repository]; every field is required.
 type Config[A Aggregate] struct {
 	// Type is the kind of aggregate: the AggregateType of its events.
@@ -92,7 +98,7 @@ func (r *Repository[A]) Load(ctx context.Context, id string) (A, error) {
 // events it does nothing. It blocks as long as store and publisher do: with
 // the in-memory bus until every handler has run.
 //
-// The errors: a [*ConflictError], nothing happened; an [*UnpublishedError],
+// The errors: a [*ConflictError] or an [*InvalidError], nothing happened; an [*UnpublishedError],
 // stored, so a is saved; ErrNoIdentity; any other is the store's, and it is not
 // known whether the events are stored: load the aggregate again.
 //
@@ -109,6 +115,11 @@ func (r *Repository[A]) Save(ctx context.Context, a A) error {
 	}
 	s := Stream{Type: r.cfg.Type, ID: root.id}
 	tellStory(ctx, s.Type, events)
+	if c, ok := r.cfg.Publisher.(checker); ok {
+		if err := c.Check(events...); err != nil {
+			return &InvalidError{Stream: s, Err: err}
+		}
+	}
 
 	_, landed := r.flight.claim(events) // before the append: PublishPending must not be quicker
 	defer landed()
@@ -125,7 +136,8 @@ func (r *Repository[A]) Save(ctx context.Context, a A) error {
 type causeKey struct{}
 
 // WithCause returns a context in which the events that Save stores are caused
-// by parent. A handler that changes an aggregate uses it:
+// by parent. In a handler of a bus that is the event it handles, without a call:
+// WithCause is for other causes, and for other contexts:
 //
 //	err := orders.Save(aggregate.WithCause(ctx, &e), order)
 func WithCause(ctx context.Context, parent eventbus.Event) context.Context {
@@ -135,6 +147,9 @@ func WithCause(ctx context.Context, parent eventbus.Event) context.Context {
 // tellStory completes what Raise could not know.
 func tellStory(ctx context.Context, aggregateType string, events []eventbus.Event) {
 	parent, _ := ctx.Value(causeKey{}).(eventbus.Event)
+	if parent == nil {
+		parent, _ = eventbus.EventFrom(ctx)
+	}
 	first := events[0].EventBase()
 	if parent == nil && first.CorrelationID == "" {
 		first.CorrelationID = first.EventID

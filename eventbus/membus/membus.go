@@ -1,6 +1,7 @@
 package membus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,6 +57,11 @@ type Config struct {
 	// the default of package dlq.
 	MaxReplays int
 
+	// OnBuried is called after an event was buried and confirmed, with its
+	// letter: to alert, or to tell a waiting user. It must not block; a panic in
+	// it is logged.
+	OnBuried func(ctx context.Context, l dlq.Letter)
+
 	// MaxBackground bounds the background publishes under way; 0 means
 	// eventbus.DefaultMaxBackground.
 	MaxBackground int
@@ -105,7 +111,7 @@ func (c Config) bus() eventbus.Config {
 		Publisher: direct.Transport{}, Subscriber: direct.Transport{},
 		Registry: c.Registry, Codec: c.Codec, Topic: c.Name, Group: c.Group, System: "memory",
 		Retry: c.Retry, HandlerTimeout: c.HandlerTimeout, Middleware: c.Middleware, HandlerMiddleware: c.HandlerMiddleware,
-		DeadLetters: c.DeadLetters, DisableDLQ: c.DisableDLQ, MaxReplays: c.MaxReplays,
+		DeadLetters: c.DeadLetters, DisableDLQ: c.DisableDLQ, MaxReplays: c.MaxReplays, OnBuried: c.OnBuried,
 		MaxBackground: c.MaxBackground, DrainTimeout: c.DrainTimeout,
 		DisableTracing: c.DisableTracing, TracerProvider: c.TracerProvider, MeterProvider: c.MeterProvider,
 		Logger: c.Logger,
