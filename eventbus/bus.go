@@ -40,7 +40,7 @@ type Bus struct {
 
 	gate       gate
 	background chan struct{}
-	kill       context.Context // ends at the deadline of a shutdown
+	kill       context.Context //nolint:containedctx // it lives as long as the bus, and ends at the deadline of a shutdown
 	killNow    context.CancelCauseFunc
 	killed     *joint
 

@@ -183,7 +183,7 @@ func (b *Bus) guard(next message.HandlerFunc) message.HandlerFunc {
 			return nil, err
 		}
 		if errors.Is(err, middleware.ErrHandedBack) && d.Err() == nil {
-			err = &notOurs{err}
+			err = &foreignHandBackError{err}
 		}
 		if encodeErr := b.spell(d, msg); encodeErr != nil {
 			b.log.Error("letter without payload: encode failed", append(b.facts(d, msg), slog.Any("error", encodeErr))...)

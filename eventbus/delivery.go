@@ -25,9 +25,9 @@ const (
 // deadline. In memory it is the publisher's, and ends at the drain's deadline
 // too; the two are joined only when somebody asks for Done.
 type delivery struct {
-	context.Context
-	bus  *Bus
-	kill context.Context // in memory: ends at the drain's deadline; else nil
+	context.Context //nolint:containedctx // it is a context
+	bus             *Bus
+	kill            context.Context //nolint:containedctx // in memory: ends at the drain's deadline; else nil
 
 	// In memory the event is here from the start; else after its decoding.
 	et    *eventType
@@ -55,7 +55,7 @@ func deliveryFrom(ctx context.Context) *delivery {
 
 // joint is a context that ends with either of two.
 type joint struct {
-	ctx   context.Context
+	ctx   context.Context //nolint:containedctx // it is a pair of them
 	leave func()
 }
 
@@ -121,13 +121,13 @@ func (d *delivery) release() {
 // attempts is the context of one handler with one event: through all of its
 // attempts, with their record for the letter.
 type attempts struct {
-	context.Context
-	d       *delivery
-	sub     *subscription
-	event   Event
-	n       int
-	firstAt time.Time
-	lastAt  time.Time
+	context.Context //nolint:containedctx // it is a context
+	d               *delivery
+	sub             *subscription
+	event           Event
+	n               int
+	firstAt         time.Time
+	lastAt          time.Time
 	// own is what the handler's chain gets: its own message, so that no
 	// middleware of one handler disturbs another, with the payload shared.
 	own message.Message

@@ -22,7 +22,7 @@ import (
 // event's wire name, decodes once and only when there are any, and runs each
 // through its own chain. It returns nil when all succeeded, nobody wanted the
 // event, or it was discarded; *middleware.HandlersError when some gave up;
-// *Undecodable; or an error wrapping middleware.ErrHandedBack.
+// *UndecodableError; or an error wrapping middleware.ErrHandedBack.
 func (b *Bus) dispatch(msg *message.Message) ([]*message.Message, error) {
 	d := deliveryFrom(msg.Context())
 	if d == nil { // a middleware replaced the context instead of wrapping it
@@ -33,11 +33,11 @@ func (b *Bus) dispatch(msg *message.Message) ([]*message.Message, error) {
 		return nil, d.fanOut(msg, b.table.Load().of(d.et))
 	}
 	if facts := middleware.DeliveryFrom(d); facts != nil && facts.Malformed != nil {
-		return nil, &Undecodable{Err: facts.Malformed}
+		return nil, &UndecodableError{Err: facts.Malformed}
 	}
 	name := msg.Metadata[wire.EventType]
 	if name == "" {
-		return nil, &Undecodable{Err: errors.New("foreign message: it has no " + wire.EventType)}
+		return nil, &UndecodableError{Err: errors.New("foreign message: it has no " + wire.EventType)}
 	}
 	subs, et := b.table.Load().handlers(name, b.registry)
 	subs, err := b.aimed(msg, subs)
@@ -77,7 +77,7 @@ func (b *Bus) aimed(msg *message.Message, subs []*subscription) ([]*subscription
 		}
 	}
 	if len(aimed) == 0 {
-		return nil, &Undecodable{
+		return nil, &UndecodableError{
 			Type: msg.Metadata[wire.EventType],
 			Err:  fmt.Errorf("replayed for the handlers %s, of which this bus has none now", clip(names)),
 		}
@@ -87,7 +87,7 @@ func (b *Bus) aimed(msg *message.Message, subs []*subscription) ([]*subscription
 
 // decode makes the event of a message whose type is known.
 func (b *Bus) decode(et *eventType, msg *message.Message) (_ Event, err error) {
-	bad := func(err error) error { return &Undecodable{Type: et.name, Err: err} }
+	bad := func(err error) error { return &UndecodableError{Type: et.name, Err: err} }
 	defer func() {
 		if r := recover(); r != nil {
 			err = bad(&middleware.PanicError{Value: r, Stack: debug.Stack()})
@@ -252,7 +252,7 @@ func (s *subscription) attempt(next message.HandlerFunc) message.HandlerFunc {
 			return nil, nil
 		}
 		if errors.Is(err, middleware.ErrHandedBack) && msg.Context().Err() == nil {
-			err = &notOurs{err} // somebody else's message was handed back, not this one
+			err = &foreignHandBackError{err} // somebody else's message was handed back, not this one
 		}
 		c.handlerErr.Add(1)
 		s.stats.failed.Add(1)
@@ -268,11 +268,11 @@ func (s *subscription) attempt(next message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
-// notOurs is a failure that only looks like a hand-back of this message: the
+// foreignHandBackError is a failure that only looks like a hand-back of this message: the
 // handler got it from elsewhere, and this message's context lives.
-type notOurs struct{ err error }
+type foreignHandBackError struct{ err error }
 
-func (e *notOurs) Error() string { return e.err.Error() }
+func (e *foreignHandBackError) Error() string { return e.err.Error() }
 
 // end is the end of the chain: the handler with the event.
 func (s *subscription) end(msg *message.Message) ([]*message.Message, error) {

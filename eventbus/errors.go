@@ -155,15 +155,15 @@ func (e *PublishError) Unwrap() []error {
 	return errs
 }
 
-// Undecodable is the error of a message that is not an event: foreign, or with
+// UndecodableError is the error of a message that is not an event: foreign, or with
 // a payload that cannot be decoded. It is never retried and becomes a letter.
-type Undecodable struct {
+type UndecodableError struct {
 	Type string // the wire name, when there was one
 	Err  error
 }
 
 // Error says what was wrong, without the payload.
-func (e *Undecodable) Error() string {
+func (e *UndecodableError) Error() string {
 	if e.Type == "" {
 		return fmt.Sprintf("eventbus: decode message: %v", e.Err)
 	}
@@ -171,10 +171,10 @@ func (e *Undecodable) Error() string {
 }
 
 // Unwrap returns the cause.
-func (e *Undecodable) Unwrap() error { return e.Err }
+func (e *UndecodableError) Unwrap() error { return e.Err }
 
 // Undecodable marks the error for middleware.DeadLetter.
-func (e *Undecodable) Undecodable() bool { return true }
+func (e *UndecodableError) Undecodable() bool { return true }
 
 // clip quotes text of unknown origin for an error: short, and on one line.
 func clip(s string) string {

@@ -71,7 +71,7 @@ func Register[T any, P EventPtr[T]](r *Registry, name string, opts ...TypeOption
 		goType:   reflect.TypeFor[T](),
 		newEvent: func() Event { return P(new(T)) },
 		clone: func(e Event) Event {
-			c := *e.(P) //nolint:errcheck // the registry found this entry by the event's own type
+			c := *e.(P)
 			return P(&c)
 		},
 	}
