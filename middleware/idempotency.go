@@ -48,8 +48,9 @@ type Idempotency struct {
 	Store Seen
 
 	// Key names a message for the store; empty means that it is handled without a
-	// check. Nil: consumer group, handler name and UUID, so that two handlers of
-	// one message do not take each other for a repetition.
+	// check. Nil: consumer group, handler name, UUID and, for a letter that was
+	// replayed, how often; so two handlers of one message do not take each other
+	// for a repetition, and nobody takes a replay for one.
 	Key func(msg *message.Message) string
 
 	// OnSkipped is called for each message that is skipped. It must not block. A
@@ -126,7 +127,7 @@ func (i *Idempotency) skip(ctx context.Context, msg *message.Message) {
 	}
 }
 
-// messageKey is the default key; NUL cannot stand in a name, so no two triples
+// messageKey is the default key. NUL cannot stand in a name, so no two messages
 // make one key.
 func messageKey(msg *message.Message) string {
 	if msg.UUID == "" {
@@ -137,5 +138,11 @@ func messageKey(msg *message.Message) string {
 	if d := DeliveryFrom(ctx); d != nil {
 		group = d.Group
 	}
-	return group + "\x00" + HandlerName(ctx) + "\x00" + msg.UUID
+	key := group + "\x00" + HandlerName(ctx) + "\x00" + msg.UUID
+	// Outside DeadLetter, a burial looks like success: without the count, the
+	// replay would be skipped, and the message lost.
+	if replays := msg.Metadata[wire.ReplayCount]; replays != "" {
+		key += "\x00" + replays
+	}
+	return key
 }

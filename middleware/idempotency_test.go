@@ -134,6 +134,29 @@ func TestIdempotency_DifferentHandlersAndGroupsAreDifferent(t *testing.T) {
 	}
 }
 
+// Even where it stands outside DeadLetter, to which a burial is a success, a
+// replay is handled; a replay that was doubled by a crash is not.
+func TestIdempotency_ReplayIsNoRepetition(t *testing.T) {
+	t.Parallel()
+	handler, runs := failing(1, errInk)
+	h := middleware.Chain(
+		middleware.Idempotency{Store: middleware.NewMemSeen(middleware.MemSeenConfig{})}.Middleware,
+		middleware.DeadLetter{Burier: &graveyard{}}.Middleware,
+	)(handler)
+	for i, replays := range []string{"", "1", "1", "2"} {
+		m := newMessage(t.Context(), "1")
+		if replays != "" {
+			m.Metadata["dlq_replay_count"] = replays
+		}
+		if _, err := h(m); err != nil {
+			t.Error(err)
+		}
+		if want := []int{1, 2, 2, 3}[i]; *runs != want {
+			t.Errorf("delivery %d: %d runs, want %d", i+1, *runs, want)
+		}
+	}
+}
+
 func TestIdempotency_Keys(t *testing.T) {
 	t.Parallel()
 	handler, runs := failing(0, nil)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -72,6 +73,9 @@ func (t Timeout) Middleware(h message.HandlerFunc) message.HandlerFunc {
 	}
 	if t.Grace <= 0 {
 		t.Grace = DefaultOverrunGrace
+	}
+	if t.After+t.Grace < t.After { // so long that the sum wraps around
+		t.Grace = math.MaxInt64 - t.After
 	}
 	t.Logger = orDiscard(t.Logger)
 	return func(msg *message.Message) ([]*message.Message, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -218,6 +219,21 @@ func TestTimeout_NoOverrunWithinTheGrace(t *testing.T) {
 			t.Error(err)
 		}
 		<-time.After(time.Minute) // a watch that was left behind would fire now
+	})
+}
+
+func TestTimeout_Longest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := middleware.Timeout{
+			After: math.MaxInt64, OnOverrun: func(o middleware.Overrun) { t.Errorf("overrun: %+v", o) },
+		}.Middleware(func(m *message.Message) ([]*message.Message, error) {
+			<-time.After(time.Hour)
+			return nil, m.Context().Err()
+		})
+		if _, err := h(newMessage(t.Context(), "1")); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
