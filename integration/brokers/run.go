@@ -86,7 +86,6 @@ func (s *starter) forRun(ctx context.Context, kinds []Kind) ([]Var, error) {
 // logs of the brokers stay, in .brokers/logs, until the next run.
 func (s *starter) stopAll() error {
 	began := time.Now()
-	killMarked(s.folder + "/command")
 	errs := make([]error, len(s.instances))
 	if s.compose != nil {
 		errs = append(errs, s.compose.down(context.Background()))

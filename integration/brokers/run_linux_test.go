@@ -98,19 +98,22 @@ func TestRunCommand_KillsWhatTheCommandLeavesBehind(t *testing.T) {
 		t.Fatalf("code %d, %v", code, err)
 	}
 	pid := strings.TrimSpace(out.String())
-	await(t, "process "+pid+" is gone", func() bool {
-		stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	await(t, "process "+pid+" is gone", func() bool { return gone(pid) })
+}
 
-		return err != nil || strings.Contains(string(stat), ") Z ")
-	})
+func gone(pid string) bool {
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+
+	return err != nil || strings.Contains(string(stat), ") Z ")
 }
 
 // startRun runs this test binary as "brokers run", with a command that waits,
-// and returns it and the Redis it started.
-func startRun(t *testing.T, s *shared) (run *exec.Cmd, addr string) {
+// and returns it, the Redis it started and a process that the command leaves
+// behind.
+func startRun(t *testing.T, s *shared) (run *exec.Cmd, addr, orphan string) {
 	t.Helper()
 	script := filepath.Join(t.TempDir(), "command.sh")
-	if err := os.WriteFile(script, []byte("echo $LEAT_TEST_REDIS_URL\nexec sleep 1000\n"), 0o600); err != nil {
+	if err := os.WriteFile(script, []byte("setsid sleep 1001 &\necho $LEAT_TEST_REDIS_URL $!\nexec sleep 1000\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	run = exec.Command(os.Args[0])
@@ -128,12 +131,14 @@ func startRun(t *testing.T, s *shared) (run *exec.Cmd, addr string) {
 		t.Fatal(err)
 	}
 
-	return run, strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(line), "redis://"), "/0")
+	address, orphan, _ := strings.Cut(strings.TrimSpace(line), " ")
+
+	return run, strings.TrimSuffix(strings.TrimPrefix(address, "redis://"), "/0"), orphan
 }
 
 func TestRun_SIGTERMStopsAll(t *testing.T) {
 	s := newShared(t)
-	run, addr := startRun(t, s)
+	run, addr, orphan := startRun(t, s)
 	awaitAnswer(t, addr)
 	if err := run.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -142,6 +147,7 @@ func TestRun_SIGTERMStopsAll(t *testing.T) {
 	if code := run.ProcessState.ExitCode(); code != 128+int(syscall.SIGINT) {
 		t.Errorf("exit code %d, want that of an interrupted command", code)
 	}
+	await(t, "the command's child is gone", func() bool { return gone(orphan) })
 	if !down(addr) || len(runs(s.opts.Folder)) != 0 {
 		t.Errorf("redis down: %v, left behind: %v", down(addr), runs(s.opts.Folder))
 	}
@@ -149,17 +155,21 @@ func TestRun_SIGTERMStopsAll(t *testing.T) {
 
 func TestRun_SIGKILLTakesItsBrokersAlong(t *testing.T) {
 	s := newShared(t)
-	run, addr := startRun(t, s)
+	run, addr, orphan := startRun(t, s)
 	awaitAnswer(t, addr)
 	_ = run.Process.Kill()
 	_ = run.Wait()
 	await(t, "redis is gone too", func() bool { return down(addr) })
 
-	// The folder is swept by whoever comes next.
+	// The rest is swept by whoever comes next.
+	if gone(orphan) {
+		t.Fatal("the command left nothing behind: this test shows nothing")
+	}
 	if len(runs(s.opts.Folder)) != 1 {
 		t.Fatalf("runs: %v, want one to be swept", runs(s.opts.Folder))
 	}
 	s.down()
+	await(t, "the command's child is gone", func() bool { return gone(orphan) })
 	if left := runs(s.opts.Folder); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
@@ -167,8 +177,8 @@ func TestRun_SIGKILLTakesItsBrokersAlong(t *testing.T) {
 
 func TestRun_TwoAtATimeDoNotMeet(t *testing.T) {
 	s := newShared(t)
-	first, a := startRun(t, s)
-	_, b := startRun(t, s)
+	first, a, _ := startRun(t, s)
+	_, b, _ := startRun(t, s)
 	if a == b {
 		t.Fatalf("both at %s", a)
 	}

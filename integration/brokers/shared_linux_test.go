@@ -1,6 +1,7 @@
 package brokers_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -158,6 +159,36 @@ func TestUp_AfterACrashThatLostTheState(t *testing.T) {
 				t.Error("it answers after down")
 			}
 		})
+	}
+}
+
+func TestDown_SparesAProcessThatGotTheOldID(t *testing.T) {
+	s := newShared(t)
+	s.up()
+	s.down()
+	other := exec.Command("sleep", "1000")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- other.Wait() }()
+	t.Cleanup(func() {
+		_ = other.Process.Kill()
+		<-ended
+	})
+
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf(`{"brokers":[{"kind":"redis","processes":[{"pid":%d,"start":1,"boot":%q}],"vars":[]}]}`,
+		other.Process.Pid, strings.TrimSpace(string(boot)))
+	if err := os.WriteFile(filepath.Join(s.opts.Folder, "state.json"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.down()
+	if err := other.Process.Signal(syscall.Signal(0)); err != nil || gone(strconv.Itoa(other.Process.Pid)) {
+		t.Errorf("another's process was stopped: %v", err)
 	}
 }
 
