@@ -18,9 +18,6 @@ var ErrClosed = eventbus.ErrClosed
 // confirmation. Publishing it again may double it.
 var ErrUnknown = eventbus.ErrUnknown
 
-// ErrNotSubscribed is returned by what needs a live subscription to the topic.
-var ErrNotSubscribed = errors.New("rabbitbus: no subscription to the topic")
-
 var (
 	errGone   = errors.New("the connection that was given is closed")
 	errNotURL = errors.New("not a URL")

@@ -1,0 +1,123 @@
+package rabbitbus
+
+import (
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/middleware"
+)
+
+// entry is one delivery from its arrival until it is acknowledged, or its
+// channel is gone.
+type entry struct {
+	msg      *message.Message // the first delivery; later ones are copies
+	delivery middleware.Delivery
+	sess     *session
+	tag      uint64
+	over     bool // delivered too often: to be buried
+
+	prev, next *entry // in the table
+	settled    bool   // handled or buried; the ack may still wait
+	acked      bool
+}
+
+// inflight is the table of a session's deliveries that are not acknowledged, in
+// the order of their tags: what one multiple ack may cover.
+type inflight struct {
+	mu      sync.Mutex
+	head    entry // of a ring
+	n       int
+	open    int           // not settled
+	loose   []*entry      // settled and not acked, in the order of settling
+	voided  bool          // the channel is gone
+	drained chan struct{} // one token: hardly anything is being handled
+}
+
+func newInflight() *inflight {
+	t := &inflight{drained: make(chan struct{}, 1)}
+	t.head.prev, t.head.next = &t.head, &t.head
+	return t
+}
+
+func (t *inflight) add(e *entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last := t.head.prev
+	last.next, e.prev, e.next, t.head.prev = e, last, &t.head, e
+	t.n++
+	t.open++
+}
+
+// settle marks e as handled. It returns how many acks wait, and whether nothing
+// else is left to do, so that they should not. Not ok: the channel is gone.
+func (t *inflight) settle(e *entry) (waiting int, idle, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.voided {
+		return 0, false, false
+	}
+	if !e.settled {
+		e.settled = true
+		t.open--
+		t.loose = append(t.loose, e)
+	}
+	if t.open <= 1 {
+		signal(t.drained)
+	}
+	return len(t.loose), t.open == 0, true
+}
+
+// collect returns what there is to acknowledge, and forgets it: upTo covers all
+// tags up to it, single are those behind a message that is still being handled.
+// n is how many messages that makes.
+func (t *inflight) collect() (upTo uint64, single []uint64, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.voided {
+		return 0, nil, 0
+	}
+	for e := t.head.next; e != &t.head && e.settled; e = t.head.next {
+		upTo = e.tag
+		t.remove(e)
+		n++
+	}
+	for _, e := range t.loose {
+		if !e.acked {
+			single = append(single, e.tag)
+			t.remove(e)
+			n++
+		}
+	}
+	clear(t.loose)
+	t.loose = t.loose[:0]
+	return upTo, single, n
+}
+
+// remove is called with mu held.
+func (t *inflight) remove(e *entry) {
+	e.prev.next, e.next.prev = e.next, e.prev
+	e.prev, e.next, e.acked = nil, nil, true
+	t.n--
+}
+
+// void ends the table: the channel is gone, and with it every tag. It returns
+// what was not acknowledged.
+func (t *inflight) void() (left []*entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.voided = true
+	for e := t.head.next; e != &t.head; e = e.next {
+		left = append(left, e)
+	}
+	signal(t.drained)
+	return left
+}
+
+// len returns how many messages are not acknowledged, and how many of them are
+// not settled.
+func (t *inflight) len() (n, open int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.n, t.open
+}

@@ -1,0 +1,156 @@
+package rabbitbus
+
+import (
+	"context"
+	"sync"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// session is one channel with one consumer on it, from its opening until it is
+// lost or drained.
+type session struct {
+	sub        *subscription
+	link       *link
+	ch         *amqp.Channel
+	tag        string
+	deliveries <-chan amqp.Delivery
+	table      *inflight
+	acks       *acker
+
+	lost    chan struct{} // closed when tags of this channel mean nothing any more
+	lostOne sync.Once
+	why     error // written before lost is closed
+
+	suspects bool // one over the limit has just had its turn
+	ended    sync.WaitGroup
+}
+
+// open sees to the topology, opens a channel and starts a consumer.
+func (s *subscription) open(ctx context.Context) (*session, error) {
+	if err := s.cfg.Client.ensure(ctx, s.cfg.Topology.Mode, s.plan.now()); err != nil {
+		return nil, err
+	}
+	link, ch, err := s.cfg.Client.channel(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sess := &session{sub: s, link: link, ch: ch, tag: s.cfg.ConsumerName, table: newInflight(), lost: make(chan struct{})}
+	sess.acks = newAcker(sess)
+	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
+	deliveries, err := within(ctx, func() (<-chan amqp.Delivery, error) {
+		if err := ch.Qos(s.cfg.PrefetchCount, 0, false); err != nil {
+			return nil, err
+		}
+		return ch.Consume(s.queue, sess.tag, false, false, false, false, nil)
+	}, nil)
+	if err != nil {
+		go ch.Close() //nolint:errcheck // the consumer's error is the one to tell; the channel may hang
+		return nil, refused(err)
+	}
+	sess.deliveries = deliveries
+	sess.ended.Go(func() {
+		err, ok := <-closes
+		if ok && err != nil {
+			sess.lose(refused(err))
+		} else {
+			sess.lose(amqp.ErrClosed)
+		}
+	})
+	sess.ended.Go(sess.acks.run)
+	return sess, nil
+}
+
+// discard undoes open.
+func (s *session) discard() {
+	_ = s.ch.Close() // nothing was taken from it
+	s.ended.Wait()
+}
+
+// lose voids the tags. What was not acknowledged comes again.
+func (s *session) lose(why error) {
+	s.lostOne.Do(func() {
+		s.why = why
+		s.sub.past.lose(s.table.void())
+		close(s.lost)
+	})
+}
+
+func (s *session) isLost() bool {
+	select {
+	case <-s.lost:
+		return true
+	default:
+		return false
+	}
+}
+
+// settle reports whether the ack of e can still reach the broker.
+func (s *session) settle(e *entry) bool {
+	waiting, idle, ok := s.table.settle(e)
+	if ok {
+		s.acks.kick(waiting, idle)
+	}
+	return ok
+}
+
+// consume keeps one session after the other until ctx ends. No error ends it:
+// each is a state to wait in.
+func (s *subscription) consume(ctx context.Context, sess *session) {
+	pause := newBackoff()
+	for {
+		if sess == nil {
+			var err error
+			if sess, err = s.open(ctx); err != nil {
+				if ctx.Err() != nil {
+					return
+				}
+				s.state.down(s.log, err)
+				pause.wait(ctx)
+				continue
+			}
+			s.stats.reconnections.Add(1)
+			s.state.up(s.log)
+		}
+		s.setSession(sess)
+		took := sess.read(ctx)
+		if ctx.Err() != nil {
+			return // the drain has use for the session
+		}
+		s.setSession(nil)
+		sess.lose(errCancelled)
+		_ = sess.ch.Close() // a cancelled consumer's; ends a recovery that its owner may have asked for
+		sess.ended.Wait()
+		s.state.down(s.log, sess.why)
+		if took {
+			pause = newBackoff()
+		}
+		sess = nil
+		if !pause.wait(ctx) {
+			return
+		}
+	}
+}
+
+func (s *subscription) setSession(sess *session) {
+	s.sessMu.Lock()
+	defer s.sessMu.Unlock()
+	s.session = sess
+}
+
+// read takes messages in until the consumer ends or ctx does, and reports
+// whether there were any.
+func (s *session) read(ctx context.Context) (took bool) {
+	for {
+		select {
+		case d, ok := <-s.deliveries:
+			if !ok {
+				return took // no phantom: a closed channel gives empty messages for ever
+			}
+			took = true
+			s.take(ctx, &d)
+		case <-ctx.Done():
+			return took
+		}
+	}
+}
