@@ -34,7 +34,7 @@ func (s *subscription) bury(e *entry) {
 			return
 		}
 	}
-	s.log.Error("event buried: delivered too often without being finished",
+	s.log.Error("event given up: delivered too often without being finished",
 		"event_id", letter.MessageID, "event_type", letter.EventType(), "deliveries", e.delivery.Count-1)
 	s.stats.buried.Add(1)
 	if s.cfg.OnDead != nil {

@@ -94,13 +94,12 @@ func (s *subscription) drain(idle <-chan struct{}, stopUpkeep func(hard context.
 // stopReader ends the reader and reports whether its connection had to be cut,
 // so that entries may be on their way to nobody.
 func (s *subscription) stopReader(hard context.Context) (cut bool) {
-	patience := time.NewTimer(cutAfter)
-	defer patience.Stop()
 	// Asked again and again, because the first may come just before the read.
-	ask := time.NewTicker(10 * time.Millisecond)
+	ask := time.NewTicker(5 * time.Millisecond)
 	defer ask.Stop()
 	ctx, cancel := context.WithTimeout(hard, cutAfter)
 	defer cancel()
+	patience := ctx.Done()
 	var asking sync.WaitGroup
 	defer func() {
 		// Unless the server hangs: then it ends by the client's time-outs.
@@ -114,7 +113,8 @@ func (s *subscription) stopReader(hard context.Context) (cut bool) {
 		select {
 		case <-s.read.ended:
 			return cut
-		case <-patience.C:
+		case <-patience:
+			patience = nil
 			cut = true
 			s.read.conn.cut()
 		case <-hard.Done():
@@ -129,7 +129,9 @@ func (s *subscription) stopReader(hard context.Context) (cut bool) {
 			select {
 			case <-free:
 				asking.Go(func() {
-					s.read.conn.unblock(ctx)
+					if !s.read.conn.unblock(ctx) {
+						cancel()
+					}
 					free <- struct{}{}
 				})
 			default: // the last question is not answered yet

@@ -19,6 +19,7 @@ type entry struct {
 
 	prev, next *entry // in the table
 	settled    bool   // handled or buried; the ack may still be on its way
+	buried     bool   // by the middleware
 	lost       bool   // another consumer claimed it meanwhile
 }
 
@@ -65,9 +66,9 @@ func (t *inflight) add(batch []*entry) {
 	t.open += len(batch)
 }
 
-// settle marks e as handled and reports whether nothing else is left to do, so
-// that its ack should not wait.
-func (t *inflight) settle(e *entry) (idle bool) {
+// settle marks e as handled and reports whether the middleware had buried it,
+// and whether nothing else is left to do, so that its ack should not wait.
+func (t *inflight) settle(e *entry) (buried, idle bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !e.settled {
@@ -75,7 +76,7 @@ func (t *inflight) settle(e *entry) (idle bool) {
 		t.open--
 		t.suspects[e.level]--
 	}
-	return t.open == 0
+	return e.buried, t.open == 0
 }
 
 // remove forgets entries whose ack is confirmed.
@@ -98,6 +99,18 @@ func (t *inflight) remove(batch []*entry) {
 	select {
 	case t.freed <- struct{}{}:
 	default:
+	}
+}
+
+// bury notes that the entry of that id was buried by the middleware.
+func (t *inflight) bury(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for e := t.head.next; e != &t.head; e = e.next {
+		if e.delivery.ID == id {
+			e.buried = true
+			return
+		}
 	}
 }
 

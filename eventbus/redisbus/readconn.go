@@ -122,15 +122,17 @@ func (r *readConn) close() {
 	_ = own.Close()
 }
 
-// unblock wakes a read that waits. It does nothing when none does.
-func (r *readConn) unblock(ctx context.Context) {
+// unblock wakes a read that waits. It does nothing when none does, and reports
+// false when the server does not permit it, so that asking again is useless.
+func (r *readConn) unblock(ctx context.Context) (permitted bool) {
 	r.mu.Lock()
 	node, id := r.node, r.id
 	r.mu.Unlock()
-	if id != 0 {
-		// Best effort: whoever calls tries again, or cuts.
-		_ = node.ClientUnblock(ctx, id).Err()
+	if id == 0 {
+		return true
 	}
+	// Any other error passes: whoever calls tries again, or cuts.
+	return serverError(node.ClientUnblock(ctx, id).Err()) != "NOPERM"
 }
 
 // cut ends the read at once, whatever the server does.

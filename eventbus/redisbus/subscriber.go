@@ -156,6 +156,17 @@ func (s *Subscriber) live(topic string) []*subscription {
 	return subs
 }
 
+// noteBuried tells that a handler's dead letter middleware buried an entry
+// that is in flight: its ack will not mean that it was handled.
+func (s *Subscriber) noteBuried(topic, id string) {
+	s.mu.Lock()
+	subs := s.live(topic)
+	s.mu.Unlock()
+	for _, sub := range subs {
+		sub.table.bury(id)
+	}
+}
+
 func (s *Subscriber) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

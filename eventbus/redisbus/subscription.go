@@ -199,9 +199,13 @@ func (s *subscription) settle(e *entry, how outcome) {
 		s.finished.Add(1)
 	default:
 	}
+	byMiddleware, hurry := s.table.settle(e)
+	if byMiddleware {
+		how = buried
+	}
 	e.run.outcome(how)
 	e.run = nil
-	s.acks.add(e, s.table.settle(e))
+	s.acks.add(e, hurry)
 }
 
 // admit puts entries into the table and the lanes, in their order.
