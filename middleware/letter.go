@@ -100,8 +100,14 @@ func reasonOf(err error) dlq.Reason {
 }
 
 // textOf is the error's text without our "gave up after": the letter has that
-// in fields.
-func textOf(err error) string {
+// in fields. An error whose Error method panics must not keep the message from
+// being buried.
+func textOf(err error) (text string) {
+	defer func() {
+		if p := recover(); p != nil {
+			text = fmt.Sprintf("its Error method panicked: %v", p)
+		}
+	}()
 	var exhausted *ExhaustedError
 	if errors.As(err, &exhausted) && exhausted.Err != nil {
 		return exhausted.Err.Error()

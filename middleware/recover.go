@@ -12,7 +12,9 @@ import (
 // Recover turns a panic of the handler into a [*PanicError] and writes its stack
 // to the log, which is where stacks belong; the error's text, which ends up in
 // letters, has none. Put it inside [Retry] so that a panic counts as a failed
-// attempt. It costs nothing when nothing panics.
+// attempt. An error that cannot be used because its own methods panic (a nil
+// pointer to an error type, mostly) is a panic of the handler, too: outside,
+// nobody could log or bury it. It costs nothing when nothing fails.
 type Recover struct {
 	// Logger gets the stack. Nil discards; the stack is in the error in any case.
 	Logger *slog.Logger
@@ -38,6 +40,9 @@ func (r Recover) Middleware(h message.HandlerFunc) message.HandlerFunc {
 				"error", failure, "stack", string(failure.Stack))
 			produced, err = nil, failure
 		}()
-		return h(msg)
+		if produced, err = h(msg); err != nil {
+			_, _ = classify(err), err.Error() // whoever is outside asks both
+		}
+		return produced, err
 	}
 }

@@ -64,3 +64,36 @@ func TestRecover_Values(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// brittle is the classic mistake: a nil pointer of it is an error that is not
+// nil, and whose methods panic.
+type brittle struct{ why string }
+
+func (e *brittle) Error() string { return e.why }
+
+func failBrittle(*message.Message) ([]*message.Message, error) {
+	var e *brittle
+	return nil, e
+}
+
+func TestRecover_AnErrorThatPanicsIsAPanic(t *testing.T) {
+	t.Parallel()
+	_, err := middleware.Recover{}.Middleware(failBrittle)(newMessage(t.Context(), "1"))
+	var panicked *middleware.PanicError
+	if !errors.As(err, &panicked) || !strings.Contains(string(panicked.Stack), "brittle") {
+		t.Fatalf("%T; want a *PanicError with the stack of its Error method", err)
+	}
+}
+
+// Without a Recover inside, such an error must not keep its message from being
+// buried either.
+func TestDeadLetter_AnErrorThatPanicsIsBuried(t *testing.T) {
+	t.Parallel()
+	g := &graveyard{}
+	if _, err := (middleware.DeadLetter{Burier: g}).Middleware(failBrittle)(newMessage(t.Context(), "1")); err != nil || len(g.letters) != 1 {
+		t.Fatalf("err %v, %d letters, want one", err, len(g.letters))
+	}
+	if l := g.letters[0]; l.ErrorType != "*middleware_test.brittle" || !strings.Contains(l.ErrorMessage, "panicked") {
+		t.Errorf("type %q, text %q", l.ErrorType, l.ErrorMessage)
+	}
+}
