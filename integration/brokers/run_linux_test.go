@@ -125,7 +125,10 @@ func startRun(t *testing.T, s *shared) (run *exec.Cmd, addr, orphan string) {
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = run.Process.Kill() })
+	t.Cleanup(func() { // before the sweep of the shared set's cleanup
+		_ = run.Process.Kill()
+		_ = run.Wait()
+	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
