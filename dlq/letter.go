@@ -56,7 +56,8 @@ type Letter struct {
 	Metadata  map[string]string
 
 	// Handlers are the names of those that failed and that a replay runs again;
-	// empty when the message itself is the trouble, or nobody knows.
+	// empty when the message itself is the trouble, or nobody knows. A replay
+	// that reached no handler leaves a letter for the same ones.
 	Handlers []string
 
 	// Reason, ErrorType (a Go type, or whatever the burying side calls it) and

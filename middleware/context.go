@@ -33,9 +33,9 @@ func (d *Delivery) Source() dlq.Source {
 }
 
 type (
-	deliveryKey struct{}
+	deliveryKey = ctxkey.Delivery
 	handlerKey  = ctxkey.Handler
-	attemptKey  struct{}
+	attemptKey  = ctxkey.Attempt
 )
 
 // WithDelivery returns a context that carries the delivery.
@@ -75,6 +75,15 @@ func Attempt(ctx context.Context) int {
 
 func withAttempt(ctx context.Context, n int) context.Context {
 	return context.WithValue(ctx, attemptKey{}, n)
+}
+
+// groupOf returns the consumer group: what the transport says, else the bus.
+func groupOf(ctx context.Context) string {
+	if d := DeliveryFrom(ctx); d != nil && d.Group != "" {
+		return d.Group
+	}
+	group, _ := ctx.Value(ctxkey.Group{}).(string)
+	return group
 }
 
 // topicOf returns where the message came from: what the transport says, else

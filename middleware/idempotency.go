@@ -134,11 +134,7 @@ func messageKey(msg *message.Message) string {
 		return ""
 	}
 	ctx := msg.Context()
-	group := ""
-	if d := DeliveryFrom(ctx); d != nil {
-		group = d.Group
-	}
-	key := group + "\x00" + HandlerName(ctx) + "\x00" + msg.UUID
+	key := groupOf(ctx) + "\x00" + HandlerName(ctx) + "\x00" + msg.UUID
 	// Outside DeadLetter, a burial looks like success: without the count, the
 	// replay would be skipped, and the message lost.
 	if replays := msg.Metadata[wire.ReplayCount]; replays != "" {

@@ -35,7 +35,19 @@ func (d *DeadLetter) letter(ctx context.Context, msg *message.Message, err error
 	}
 	l.Host, l.Build, l.BuriedAt = d.Host, d.Build, time.Now().UTC()
 	blame(ctx, &l, err)
+	if len(l.Handlers) == 0 {
+		l.Handlers = stillMeant(msg, l.Group)
+	}
 	return l
+}
+
+// stillMeant are the handlers that a replay was for and did not reach: the next
+// one is for them again, and not for those that succeeded long ago.
+func stillMeant(msg *message.Message, group string) []string {
+	if t, ok := dlq.ReplayTarget(msg); ok && (t.Group == "" || t.Group == group) {
+		return t.Handlers
+	}
+	return nil
 }
 
 // blame fills in who failed, how often and why.
