@@ -24,6 +24,7 @@ import (
 // by one.
 type Bus struct {
 	cfg      Config
+	groupAny any // the group, boxed once
 	registry *Registry
 	log      *slog.Logger
 	tracer   *tracing.Tracer
@@ -56,7 +57,7 @@ func New(cfg Config) (*Bus, error) {
 		return nil, err
 	}
 	b := &Bus{cfg: cfg.withDefaults()}
-	b.registry, b.log = cfg.Registry, b.cfg.Logger
+	b.registry, b.log, b.groupAny = cfg.Registry, b.cfg.Logger, b.cfg.Group
 	b.table.Store(newTable())
 	b.kill, b.killNow = context.WithCancelCause(context.Background())
 	b.killed = &joint{ctx: b.kill}
@@ -79,7 +80,7 @@ func New(cfg Config) (*Bus, error) {
 	if err := b.openLetters(); err != nil {
 		return nil, err
 	}
-	b.wire = len(b.cfg.Middleware)+len(b.cfg.HandlerMiddleware) > 0
+	b.wire = len(b.cfg.Middleware)+len(b.cfg.HandlerMiddleware) > 0 || b.cfg.Retry.OnRetry != nil
 	b.buildChain()
 	b.counts.connected.Store(time.Now().UnixNano())
 	return b, nil

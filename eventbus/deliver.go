@@ -22,6 +22,10 @@ import (
 // handler did, since an error here is a nack.
 func (b *Bus) handle(msg *message.Message) error {
 	d := &delivery{Context: msg.Context(), bus: b}
+	if b.direct { // a letter that is replayed
+		d.kill = b.kill
+		defer d.release()
+	}
 	msg.SetContext(d)
 	return b.conclude(d, b.pass(d, msg))
 }
@@ -96,7 +100,7 @@ func (b *Bus) deliver(ctx context.Context, batch []outgoing) []error {
 }
 
 func (b *Bus) deliverOne(ctx context.Context, out *outgoing) error {
-	d := &delivery{Context: ctx, bus: b, kill: b.kill, et: out.et, event: out.event, base: &out.base}
+	d := &delivery{Context: ctx, bus: b, kill: b.kill, local: true, et: out.et, event: out.event, base: &out.base}
 	defer d.release()
 	msg := &d.msg
 	msg.UUID = out.base.EventID

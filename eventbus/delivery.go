@@ -29,7 +29,9 @@ type delivery struct {
 	bus             *Bus
 	kill            context.Context //nolint:containedctx // in memory: ends at the drain's deadline; else nil
 
-	// In memory the event is here from the start; else after its decoding.
+	// In memory the event is here from the start (local); else, and when a
+	// letter is replayed there, after its decoding.
+	local bool
 	et    *eventType
 	event Event
 	base  *Base
@@ -48,6 +50,8 @@ type delivery struct {
 
 type deliveryKey struct{}
 
+var noHandler any = ""
+
 func deliveryFrom(ctx context.Context) *delivery {
 	d, _ := ctx.Value(deliveryKey{}).(*delivery)
 	return d
@@ -59,11 +63,26 @@ type joint struct {
 	leave func()
 }
 
-// Value finds the delivery itself; other keys belong to the contexts that it
-// stands for, so that package context finds the one that cancels.
+// Value finds the delivery itself, and hides what the context says of another
+// one: it may be that of a handler that publishes, and its name, its attempts
+// and what its transport told are not those of this event. A router's own name
+// for the bus is no handler to name in a letter. Other keys belong to the
+// contexts that it stands for, so that package context finds the one that
+// cancels.
 func (d *delivery) Value(key any) any {
-	if key == (deliveryKey{}) {
+	switch key.(type) {
+	case deliveryKey:
 		return d
+	case ctxkey.Handler:
+		return noHandler
+	case ctxkey.Attempt:
+		return nil
+	case ctxkey.Group:
+		return d.bus.groupAny
+	case ctxkey.Delivery:
+		if d.bus.direct {
+			return nil
+		}
 	}
 	if d.kill != nil {
 		if j := d.joined.Load(); j != nil && j.ctx != d.kill {

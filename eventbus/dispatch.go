@@ -14,6 +14,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/codec"
+	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/internal/wire"
 	"github.com/leat-go/leat/middleware"
 )
@@ -29,7 +30,8 @@ func (b *Bus) dispatch(msg *message.Message) ([]*message.Message, error) {
 		d = &delivery{Context: msg.Context(), bus: b}
 		msg.SetContext(d)
 	}
-	if d.et != nil {
+	d.verdict = succeeded // middleware around may come here again
+	if d.local {
 		return nil, d.fanOut(msg, b.table.Load().of(d.et))
 	}
 	if facts := middleware.DeliveryFrom(d); facts != nil && facts.Malformed != nil {
@@ -57,29 +59,28 @@ func (b *Bus) dispatch(msg *message.Message) ([]*message.Message, error) {
 }
 
 // aimed leaves, of the handlers of a replayed letter, those that it is meant
-// for: the ones that failed, of the group that failed.
+// for: the ones that failed, of the group that failed. When this group has none
+// of them any more (renamed, not deployed yet) the letter must not get lost.
 func (b *Bus) aimed(msg *message.Message, subs []*subscription) ([]*subscription, error) {
-	if len(subs) == 0 || msg.Metadata[wire.ReplayCount] == "" {
+	target, ok := dlq.ReplayTarget(msg)
+	switch {
+	case !ok:
 		return subs, nil
-	}
-	if group := msg.Metadata[wire.ReplayGroup]; group != "" && group != b.cfg.Group {
+	case target.Group != "" && target.Group != b.cfg.Group:
 		return nil, nil
-	}
-	names := msg.Metadata[wire.ReplayHandlers]
-	if names == "" {
+	case len(target.Handlers) == 0:
 		return subs, nil
 	}
-	want := strings.Split(names, ",")
 	var aimed []*subscription
 	for _, s := range subs {
-		if slices.Contains(want, s.name) {
+		if slices.Contains(target.Handlers, s.name) {
 			aimed = append(aimed, s)
 		}
 	}
 	if len(aimed) == 0 {
 		return nil, &UndecodableError{
 			Type: msg.Metadata[wire.EventType],
-			Err:  fmt.Errorf("replayed for the handlers %s, of which this bus has none now", clip(names)),
+			Err:  fmt.Errorf("replayed for the handlers %s, of which this bus has none now", clip(strings.Join(target.Handlers, ","))),
 		}
 	}
 	return aimed, nil
@@ -137,8 +138,13 @@ func (b *Bus) versionOf(msg *message.Message) (int, error) {
 // fanOut runs the handlers of one event, all at the same time: a slow one
 // holds up none of the others.
 func (d *delivery) fanOut(msg *message.Message, subs []*subscription) error {
+	if d.local && !d.bus.wire && slices.ContainsFunc(subs, (*subscription).looks) {
+		if err := d.bus.spell(d, msg); err != nil {
+			return middleware.Permanent(err)
+		}
+	}
 	if len(subs) == 1 {
-		return d.settle([]outcome{d.run(&d.first, subs[0], msg, false)}, subs)
+		return d.settle([]outcome{d.run(&d.first, subs[0], msg)}, subs)
 	}
 	outcomes := make([]outcome, len(subs))
 	var others sync.WaitGroup
@@ -146,11 +152,11 @@ func (d *delivery) fanOut(msg *message.Message, subs []*subscription) error {
 		others.Add(1)
 		go func() {
 			defer others.Done()
-			outcomes[i] = d.run(&attempts{}, subs[i], msg, true)
+			outcomes[i] = d.run(&attempts{}, subs[i], msg)
 		}()
 	}
 	if len(subs) > 0 {
-		outcomes[0] = d.run(&d.first, subs[0], msg, true)
+		outcomes[0] = d.run(&d.first, subs[0], msg)
 	}
 	others.Wait()
 	return d.settle(outcomes, subs)
@@ -163,10 +169,11 @@ type outcome struct {
 	failure middleware.HandlerFailure
 }
 
-func (d *delivery) run(a *attempts, s *subscription, msg *message.Message, several bool) (o outcome) {
+func (d *delivery) run(a *attempts, s *subscription, msg *message.Message) (o outcome) {
 	// The message's own context, not the delivery: the span of the consumption and
 	// what middleware put there belong to the handlers, too.
 	a.Context, a.d, a.sub, a.event = msg.Context(), d, s, d.event
+	a.n, a.firstAt, a.lastAt = 0, time.Time{}, time.Time{}
 	defer func() {
 		if r := recover(); r != nil { // a hook or a filter; handlers are caught further in
 			o.ran, o.err = true, &middleware.PanicError{Value: r, Stack: debug.Stack()}
@@ -180,13 +187,18 @@ func (d *delivery) run(a *attempts, s *subscription, msg *message.Message, sever
 	}
 	o.ran = true
 	md := msg.Metadata
-	if several && len(s.user)+len(d.bus.cfg.HandlerMiddleware) > 0 {
-		md = maps.Clone(md)
+	if len(s.user)+len(d.bus.cfg.HandlerMiddleware) > 0 {
+		md = maps.Clone(md) // what they write is neither for the other handlers nor for the letter
 	}
 	a.own.UUID, a.own.Metadata, a.own.Payload = msg.UUID, md, msg.Payload
 	a.own.SetContext(a)
 	_, o.err = s.chain(&a.own)
 	return o
+}
+
+// looks tells whether somebody of the user's looks at the handler's messages.
+func (s *subscription) looks() bool {
+	return len(s.user) > 0 || s.retry != nil && s.retry.OnRetry != nil
 }
 
 // settle joins what the handlers made of the event into one verdict.

@@ -1,6 +1,12 @@
 package eventbus
 
-import "github.com/ThreeDotsLabs/watermill/message"
+import (
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/dlq"
+)
 
 // replayer returns the publisher through which letters are replayed: the
 // bus's own; in memory, one that hands the message to the bus itself.
@@ -16,9 +22,17 @@ func (b *Bus) replayer() message.Publisher {
 type loopback struct{ bus *Bus }
 
 // Publish returns when every handler that the messages are meant for has run.
-func (l loopback) Publish(_ string, msgs ...*message.Message) error {
+// A letter of another bus, from a store that several share, is refused: here
+// it would be skipped, and nobody else gets it.
+func (l loopback) Publish(topic string, msgs ...*message.Message) error {
 	b := l.bus
+	if topic != b.cfg.Topic {
+		return fmt.Errorf("eventbus: the letter goes to %s, this bus is in memory and named %s: replay it there", clip(topic), b.cfg.Topic)
+	}
 	for _, msg := range msgs {
+		if t, _ := dlq.ReplayTarget(msg); t.Group != "" && t.Group != b.cfg.Group {
+			return fmt.Errorf("eventbus: the letter is for the group %s, this bus is in memory and of the group %s: replay it there, or for everyone", clip(t.Group), b.cfg.Group)
+		}
 		if !b.gate.enter(b.nested(msg.Context())) {
 			return ErrClosed
 		}
