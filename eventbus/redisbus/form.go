@@ -45,22 +45,24 @@ const (
 )
 
 // encoder appends the fields of messages to the arguments of commands. It
-// reuses its buffer of keys, so it serves one goroutine at a time.
+// reuses what it can between messages, so it serves one goroutine at a time.
 type encoder struct {
-	form  Form
-	order []string
-	keys  []string
+	form   Form
+	order  []string
+	keys   []string
+	values []string
+	packed []byte // the metadata of several messages, one behind the other
 }
 
 func newEncoder(form Form) *encoder { return &encoder{form: form, order: wire.Order()} }
 
-// sort leaves the keys of md in e.keys: the known ones first, in the order of
+// sort leaves keys and values of md in e: the known ones first, in the order of
 // the wire, the others sorted, so that equal messages have equal bytes.
 func (e *encoder) sort(md message.Metadata) {
-	e.keys = e.keys[:0]
+	e.keys, e.values = e.keys[:0], e.values[:0]
 	for _, k := range e.order {
-		if _, ok := md[k]; ok {
-			e.keys = append(e.keys, k)
+		if v, ok := md[k]; ok {
+			e.keys, e.values = append(e.keys, k), append(e.values, v)
 		}
 	}
 	known := len(e.keys)
@@ -73,6 +75,9 @@ func (e *encoder) sort(md message.Metadata) {
 		}
 	}
 	slices.Sort(e.keys[known:])
+	for _, k := range e.keys[known:] {
+		e.values = append(e.values, md[k])
+	}
 }
 
 // append appends the fields of m, names and values in turn, to args.
@@ -87,10 +92,16 @@ func (e *encoder) append(args []any, m *message.Message) ([]any, error) {
 	}
 	var md []byte
 	if len(e.keys) > 0 {
-		md = appendMetadata(make([]byte, 0, metadataSize(e.keys, m.Metadata)), e.keys, m.Metadata)
+		start := len(e.packed)
+		e.packed = appendMetadata(e.packed, e.keys, e.values)
+		md = e.packed[start:len(e.packed):len(e.packed)]
 	}
 	return append(args, fieldMetadata, md, fieldPayload, []byte(m.Payload)), nil
 }
+
+// begin makes ready for the messages of one call. What was appended before
+// stays valid: it may still be on its way.
+func (e *encoder) begin(messages int) { e.packed = make([]byte, 0, 256*messages) }
 
 var errNotText = errors.New("is not UTF-8, and the text form is chosen for readers that stop at such an entry; use the watermill form or a codec whose output is text")
 
@@ -98,24 +109,16 @@ func (e *encoder) appendText(args []any, m *message.Message) ([]any, error) {
 	if !utf8.Valid(m.Payload) {
 		return args, fmt.Errorf("payload %w", errNotText)
 	}
-	for _, k := range e.keys {
+	for i, k := range e.keys {
 		if k == fieldMetadata || k == fieldPayload {
 			return args, fmt.Errorf("metadata %q is reserved in the text form", k)
 		}
-		if !utf8.ValidString(k) || !utf8.ValidString(m.Metadata[k]) {
+		if !utf8.ValidString(k) || !utf8.ValidString(e.values[i]) {
 			return args, fmt.Errorf("metadata %q %w", k, errNotText)
 		}
-		args = append(args, k, m.Metadata[k])
+		args = append(args, k, e.values[i])
 	}
 	return append(args, fieldPayload, []byte(m.Payload)), nil
-}
-
-func metadataSize(keys []string, md message.Metadata) int {
-	n := 5
-	for _, k := range keys {
-		n += len(k) + len(md[k]) + 6
-	}
-	return n
 }
 
 // size is roughly what m takes on the connection, in bytes.

@@ -11,9 +11,9 @@ import (
 // lines write exactly its bytes and read what it and its versions wrote; a
 // MessagePack library would be linked into every user's program for them.
 
-// appendMetadata appends the map of keys, in their order, as the stock
-// adapter's library encodes it.
-func appendMetadata(b []byte, keys []string, md map[string]string) []byte {
+// appendMetadata appends the map of keys to values, in their order, as the
+// stock adapter's library encodes it.
+func appendMetadata(b []byte, keys, values []string) []byte {
 	switch n := len(keys); {
 	case n < 16:
 		b = append(b, 0x80|byte(n))
@@ -22,9 +22,9 @@ func appendMetadata(b []byte, keys []string, md map[string]string) []byte {
 	default:
 		b = binary.BigEndian.AppendUint32(append(b, 0xdf), uint32(n))
 	}
-	for _, k := range keys {
+	for i, k := range keys {
 		b = appendText(b, k)
-		b = appendText(b, md[k])
+		b = appendText(b, values[i])
 	}
 	return b
 }

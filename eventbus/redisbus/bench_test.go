@@ -1,0 +1,366 @@
+package redisbus_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill-redisstream/pkg/redisstream"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/leat-go/leat/codec"
+	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/redisbus"
+	"github.com/leat-go/leat/integration/brokers"
+	"github.com/leat-go/leat/integration/proxy"
+)
+
+// The benchmarks run leat, the stock adapter and bare go-redis in turn, in one
+// run and on one server, round after round, and report the ratios of the
+// medians: other programs on the machine hit all three alike. -benchtime=1x
+// is enough for that; the times of the testing package itself mean nothing.
+//
+//	go test -run=NONE -bench=. -benchtime=1x ./eventbus/redisbus
+
+type rival struct {
+	name string
+	run  func(b *testing.B, n int) time.Duration // for n events
+}
+
+// compare runs the rivals in interleaved rounds and reports events a second
+// and the ratios of leat to the others.
+func compare(b *testing.B, events map[string]int, rivals ...rival) {
+	b.Helper()
+	const rounds = 7
+	for b.Loop() {
+		rates := map[string][]float64{}
+		for range rounds {
+			for _, r := range rivals {
+				n := events[r.name]
+				rates[r.name] = append(rates[r.name], float64(n)/r.run(b, n).Seconds())
+			}
+		}
+		median := func(name string) float64 {
+			slices.Sort(rates[name])
+			return rates[name][rounds/2]
+		}
+		for _, r := range rivals {
+			b.ReportMetric(median(r.name), r.name+"/s")
+			if r.name != "leat" {
+				b.ReportMetric(median("leat")/median(r.name), "x-"+r.name)
+			}
+		}
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+type benchEvent struct {
+	eventbus.Base
+
+	CustomerID string  `json:"customer_id"`
+	Amount     float64 `json:"amount"`
+	Note       string  `json:"note"`
+}
+
+var benchPayload = []byte(`{"event_id":"11111111-1111-4111-8111-111111111111","event_type":"Benched","event_version":1,"occurred_at":"2026-01-02T03:04:05.678901Z","aggregate_id":"22222222-2222-4222-8222-222222222222","aggregate_type":"Order","aggregate_version":3,"tenant_id":null,"actor_id":null,"correlation_id":"44444444-4444-4444-8444-444444444444","causation_id":null,"metadata":{},"customer_id":"33333333-3333-4333-8333-333333333333","amount":12.5,"note":"a note"}`)
+
+func benchMessage(key string) *message.Message {
+	m := full()
+	m.Payload = benchPayload
+	m.Metadata["event_type"] = "Benched"
+	delete(m.Metadata, "empty")
+	delete(m.Metadata, "zebra")
+	if key != "" {
+		m.Metadata["aggregate_id"] = key
+	}
+	return m
+}
+
+// bench is a server of the benchmark's own, with clients that go through a
+// delay when that is asked for.
+type bench struct {
+	b    *testing.B
+	addr string
+	mu   sync.Mutex
+	n    int
+}
+
+func newBench(b *testing.B, delay time.Duration) *bench {
+	b.Helper()
+	server := brokers.StartRedis(b, brokers.RedisOptions{Fsync: brokers.NoAppendOnly})
+	addr := server.Addr()
+	if delay > 0 {
+		p, err := proxy.Start(addr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = p.Close() })
+		p.Delay(delay / 2)
+		addr = p.Addr()
+	}
+	return &bench{b: b, addr: addr}
+}
+
+func (x *bench) client() *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: x.addr, MaxRetries: -1})
+	x.b.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (x *bench) stream() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.n++
+	return fmt.Sprint("bench-", x.n)
+}
+
+func (x *bench) check(err error) {
+	if err != nil {
+		x.b.Helper()
+		x.b.Fatal(err)
+	}
+}
+
+func (x *bench) stockPublisher() *redisstream.Publisher {
+	p, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: x.client()}, nil)
+	x.check(err)
+	return p
+}
+
+func (x *bench) stockSubscriber() *redisstream.Subscriber {
+	s, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{
+		Client: x.client(), ConsumerGroup: "g", BlockTime: 20 * time.Millisecond, DisableIndefiniteInitialBlock: true,
+	}, nil)
+	x.check(err)
+	return s
+}
+
+func (x *bench) publisher() *redisbus.Publisher {
+	return newPublisher(x.b, redisbus.PublisherConfig{Client: x.client()})
+}
+
+// fill puts n events with that many keys on a stream.
+func (x *bench) fill(n, keys int) string {
+	stream := x.stream()
+	p := x.publisher()
+	for sent := 0; sent < n; {
+		var batch []*message.Message
+		for ; sent < n && len(batch) < 1000; sent++ {
+			batch = append(batch, benchMessage(fmt.Sprint("key-", sent%keys)))
+		}
+		x.check(p.Publish(stream, batch...))
+	}
+	return stream
+}
+
+func rawAdd(pipe redis.Pipeliner, stream string, m *message.Message) {
+	pipe.XAdd(context.Background(), &redis.XAddArgs{Stream: stream, Values: []any{
+		"_watermill_message_uuid", m.UUID, "metadata", rawMetadata, "payload", []byte(m.Payload),
+	}})
+}
+
+var rawMetadata = []byte("some two hundred bytes of metadata that nobody had to encode.........................................................................................................................................")
+
+func BenchmarkPublishBatchesOf100(b *testing.B) { publishBatches(b, 0) }
+
+func BenchmarkPublishBatchesOf100_800us(b *testing.B) { publishBatches(b, 800*time.Microsecond) }
+
+func publishBatches(b *testing.B, delay time.Duration) {
+	b.Helper()
+	x := newBench(b, delay)
+	batch := make([]*message.Message, 100)
+	for i := range batch {
+		batch[i] = benchMessage("")
+	}
+	ours, stock, raw := x.publisher(), x.stockPublisher(), x.client()
+	each := func(publish func(stream string) error) func(*testing.B, int) time.Duration {
+		return func(_ *testing.B, n int) time.Duration {
+			stream := x.stream()
+			began := time.Now()
+			for range n / len(batch) {
+				x.check(publish(stream))
+			}
+			return time.Since(began)
+		}
+	}
+	events := map[string]int{"leat": 20000, "stock": 2000, "raw": 20000}
+	if delay > 0 {
+		events = map[string]int{"leat": 10000, "stock": 200, "raw": 10000}
+	}
+	compare(b, events,
+		rival{"leat", each(func(s string) error { return ours.Publish(s, batch...) })},
+		rival{"stock", each(func(s string) error { return stock.Publish(s, batch...) })},
+		rival{"raw", each(func(s string) error {
+			pipe := raw.Pipeline()
+			for _, m := range batch {
+				rawAdd(pipe, s, m)
+			}
+			_, err := pipe.Exec(context.Background())
+			return err
+		})},
+	)
+}
+
+func Benchmark64PublishersOfOne(b *testing.B) { manyPublishers(b, 0) }
+
+func Benchmark64PublishersOfOne_800us(b *testing.B) { manyPublishers(b, 800*time.Microsecond) }
+
+func manyPublishers(b *testing.B, delay time.Duration) {
+	b.Helper()
+	x := newBench(b, delay)
+	ours, stock := x.publisher(), x.stockPublisher()
+	each := func(p message.Publisher) func(*testing.B, int) time.Duration {
+		return func(_ *testing.B, n int) time.Duration {
+			stream := x.stream()
+			began := time.Now()
+			var wg sync.WaitGroup
+			for range 64 {
+				wg.Go(func() {
+					for range n / 64 {
+						if err := p.Publish(stream, benchMessage("")); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			return time.Since(began)
+		}
+	}
+	compare(b, map[string]int{"leat": 12800, "stock": 12800}, rival{"leat", each(ours)}, rival{"stock", each(stock)})
+}
+
+// decodeOne is what a handler of the rivals does to be fair: decode.
+func decodeOne(payload []byte) error {
+	var e benchEvent
+	return codec.JSON{}.Decode(payload, &e)
+}
+
+func BenchmarkConsumeOneHandler(b *testing.B) { consumeOne(b, 0) }
+
+func BenchmarkConsumeOneHandler_800us(b *testing.B) { consumeOne(b, 800*time.Microsecond) }
+
+func consumeOne(b *testing.B, delay time.Duration) {
+	b.Helper()
+	x := newBench(b, delay)
+	fillFrom := newBench(b, 0)
+	fillFrom.addr = x.addr
+	events := map[string]int{"leat": 20000, "stock": 2000, "raw": 20000}
+	if delay > 0 {
+		events = map[string]int{"leat": 20000, "stock": 200, "raw": 20000}
+	}
+	compare(b, events,
+		rival{"leat", func(_ *testing.B, n int) time.Duration { return x.ours(n, 1, 1, 0) }},
+		rival{"stock", func(_ *testing.B, n int) time.Duration { return x.stock(n, 1, 0) }},
+		rival{"raw", func(_ *testing.B, n int) time.Duration { return x.raw(n) }},
+	)
+}
+
+func BenchmarkConsume64LanesHandlerOf1ms(b *testing.B) {
+	x := newBench(b, 0)
+	compare(b, map[string]int{"leat": 10000, "stock": 300},
+		rival{"leat", func(_ *testing.B, n int) time.Duration { return x.ours(n, 1000, 64, time.Millisecond) }},
+		rival{"stock", func(_ *testing.B, n int) time.Duration { return x.stock(n, 1000, time.Millisecond) }},
+	)
+}
+
+// ours measures the bus: n events that lie there, through router, decode and
+// one handler, until the last one is handled.
+func (x *bench) ours(n, keys, lanes int, work time.Duration) time.Duration {
+	prefix := x.stream()
+	x.fillInto(prefix+":stream", n, keys)
+	reg := eventbus.NewRegistry()
+	x.check(eventbus.Register[benchEvent](reg, "Benched", eventbus.AggregateType("Order")))
+	bus, err := redisbus.Open(context.Background(), redisbus.Config{
+		Client: x.client(), StreamPrefix: prefix, ConsumerGroup: "g", Concurrency: lanes, Registry: reg,
+	})
+	x.check(err)
+	var handled atomic.Int64
+	done := make(chan struct{})
+	_, err = eventbus.Subscribe(bus, "h", func(context.Context, benchEvent) error {
+		if work > 0 {
+			<-time.After(work)
+		}
+		if handled.Add(1) == int64(n) {
+			close(done)
+		}
+		return nil
+	})
+	x.check(err)
+	var ran sync.WaitGroup
+	began := time.Now()
+	ran.Go(func() { _ = bus.Run(context.Background()) })
+	<-done
+	took := time.Since(began)
+	_, err = bus.Shutdown(context.Background())
+	x.check(err)
+	ran.Wait()
+	return took
+}
+
+func (x *bench) fillInto(stream string, n, keys int) {
+	p := newPublisher(x.b, redisbus.PublisherConfig{Client: x.client()})
+	for sent := 0; sent < n; {
+		var batch []*message.Message
+		for ; sent < n && len(batch) < 1000; sent++ {
+			batch = append(batch, benchMessage(fmt.Sprint("key-", sent%keys)))
+		}
+		x.check(p.Publish(stream, batch...))
+	}
+}
+
+func (x *bench) stock(n, keys int, work time.Duration) time.Duration {
+	stream := x.stream()
+	x.fillInto(stream, n, keys)
+	r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
+	x.check(err)
+	handled := 0
+	done := make(chan struct{})
+	r.AddConsumerHandler("h", stream, x.stockSubscriber(), func(m *message.Message) error {
+		if work > 0 {
+			<-time.After(work)
+		}
+		if err := decodeOne(m.Payload); err != nil {
+			return err
+		}
+		if handled++; handled == n {
+			close(done)
+		}
+		return nil
+	})
+	var ran sync.WaitGroup
+	began := time.Now()
+	ran.Go(func() { _ = r.Run(context.Background()) })
+	<-done
+	took := time.Since(began)
+	x.check(r.Close())
+	ran.Wait()
+	return took
+}
+
+// raw is the loop that one would write by hand: read 100, handle, acknowledge.
+func (x *bench) raw(n int) time.Duration {
+	stream := x.stream()
+	x.fillInto(stream, n, 1)
+	client, ctx := x.client(), context.Background()
+	began := time.Now()
+	x.check(client.XGroupCreate(ctx, stream, "g", "0").Err())
+	for handled := 0; handled < n; {
+		read, err := client.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{stream, ">"}, Count: 100, Block: -1}).Result()
+		x.check(err)
+		ids := make([]string, 0, 100)
+		for _, m := range read[0].Messages {
+			x.check(decodeOne([]byte(m.Values["payload"].(string))))
+			ids = append(ids, m.ID)
+			handled++
+		}
+		x.check(client.XAck(ctx, stream, "g", ids...).Err())
+	}
+	return time.Since(began)
+}
