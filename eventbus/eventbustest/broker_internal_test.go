@@ -17,6 +17,7 @@ import (
 type broker struct {
 	mu     sync.Mutex
 	topics map[string]*brokerTopic
+	serial int // of subscriptions without a group
 	closed bool
 }
 
@@ -90,8 +91,6 @@ type consumer struct {
 	broker   *broker
 	group    string
 	prefetch int
-	serial   int
-	mu       sync.Mutex
 
 	// Planted defects: the broker is told before the handler ran; a foreign entry
 	// ends the subscription; a group begins at the end whenever it subscribes; an
@@ -106,14 +105,12 @@ func (c *consumer) Subscribe(ctx context.Context, topic string) (<-chan *message
 	if err := c.broker.usable(); err != nil {
 		return nil, err
 	}
+	c.broker.mu.Lock()
 	group := c.group
 	if group == "" {
-		c.mu.Lock()
-		c.serial++
-		group = fmt.Sprintf("%p-%d", c, c.serial)
-		c.mu.Unlock()
+		c.broker.serial++
+		group = fmt.Sprintf("anonymous-%d", c.broker.serial)
 	}
-	c.broker.mu.Lock()
 	t := c.broker.topic(topic)
 	g := t.groups[group]
 	if g == nil {

@@ -158,10 +158,11 @@ func deadConsumerIsReplaced(s *session) {
 	wait(s, began, "the handler began")
 	dying.crash()
 	g.open() // it succeeds, but nobody hears of it
-	next := s.start(func(o *Options) { o.FastRecovery = true })
+	next := s.open(func(o *Options) { o.FastRecovery = true })
 	if _, err := next.Bus.SubscribeHandler(eventbus.TypeFor[placed](), "reader", ledger.Handler("reader", nil)); err != nil {
 		s.Fatal(err)
 	}
+	next.run()
 	s.until("the events of the dead consumer handled", func() bool { return ledger.Finished("reader") >= len(events) },
 		func() any { return fmt.Sprintf("%d of %d", ledger.Finished("reader"), len(events)) })
 	next.stop()
@@ -169,16 +170,18 @@ func deadConsumerIsReplaced(s *session) {
 }
 
 func slowHandlerIsNotRobbed(s *session) {
-	slow, idle := s.start(func(o *Options) { o.FastRecovery = true }), (*node)(nil)
+	slow := s.start(func(o *Options) { o.FastRecovery = true })
 	g := s.gate()
 	got := slow.recordWith("reader", func(ctx context.Context, _ eventbus.Event) error { return g.wait(ctx) })
 	e := place("k", 1)
-	slow.publish(e)
+	done := slow.publishing(e)
 	got.Want(s, e)
-	idle = s.start(func(o *Options) { o.FastRecovery = true })
+	idle := s.open(func(o *Options) { o.FastRecovery = true })
 	other := idle.record("reader")
+	idle.run()
 	s.never("the event was given to somebody else while its handler ran", 4*s.h.RecoveryTime, func() bool { return got.Len()+other.Len() > 1 })
 	g.open()
+	s.published(done)
 	slow.consumed(1)
 	slow.stop()
 	idle.stop()
@@ -257,15 +260,10 @@ func openedTogether(s *session) {
 		if _, err := n.Bus.SubscribeHandler(eventbus.TypeFor[placed](), "reader", ledger.Handler("reader", nil)); err != nil {
 			s.Fatal(err)
 		}
-		n.ran = make(chan error, 1)
+		n.begin()
 	}
 	for _, n := range nodes {
-		go func() { n.ran <- n.Bus.Run(context.Background()) }() //nolint:usetesting // Shutdown ends it, not the test's context
-	}
-	for _, n := range nodes {
-		if n.Ready != nil {
-			wait(s, n.Ready, "consuming")
-		}
+		n.running()
 	}
 	for i, n := range nodes {
 		if err := ledger.Publish(s.ctx(), n.Bus, place(fmt.Sprintf("k%d", i), i)); err != nil {

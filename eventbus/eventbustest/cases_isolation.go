@@ -168,11 +168,23 @@ func failureIsNoRedelivery(s *session) {
 	var runs tally
 	passes := s.countPasses(&runs)
 	n := s.start(passes)
-	n.on("failing", func(_ context.Context, e placed) error { runs.add("failing", &e); return errPlanned })
-	n.on("panicking", func(_ context.Context, e placed) error { runs.add("panicking", &e); panic("planned") })
-	e, next := place("k", 1), place("k", 2)
+	n.on("failing", func(_ context.Context, e placed) error {
+		if runs.add("failing", &e); e.N == 3 {
+			return nil
+		}
+		return errPlanned
+	})
+	n.on("panicking", func(_ context.Context, e placed) error {
+		if runs.add("panicking", &e); e.N == 3 {
+			return nil
+		}
+		panic("planned")
+	})
+	e, next, last := place("k", 1), place("k", 2), place("k", 3)
 	n.publish(e, next)
 	n.consumed(2)
+	n.publish(last) // whatever comes again has come before it
+	n.consumed(3)
 	n.stop()
 	for _, e := range []eventbus.Event{e, next} {
 		if got := runs.of("chain", e); got != 1 {

@@ -3,6 +3,7 @@ package eventbustest
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,7 @@ func orderThroughLanes(s *session) {
 	ledger := &Ledger{Ordered: true, Once: true}
 	var flaky atomic.Int64
 	h := ledger.Handler("reader", eventbus.HandlerFunc(func(context.Context, eventbus.Event) error {
+		runtime.Gosched()
 		if flaky.Add(1)%97 == 0 {
 			return errPlanned // and succeed in the next attempt
 		}
@@ -64,10 +66,10 @@ func orderThroughLanes(s *session) {
 	var wg sync.WaitGroup
 	for p := range publishers {
 		wg.Go(func() {
-			for i := range each {
+			for i := 0; i < each; i += 2 {
 				var batch []eventbus.Event
-				for k := p; k < keys; k += publishers {
-					batch = append(batch, place(fmt.Sprintf("key-%d", k), i))
+				for k := p; k < keys; k += publishers { // neighbours, which lanes must keep apart
+					batch = append(batch, place(fmt.Sprintf("key-%d", k), i), place(fmt.Sprintf("key-%d", k), i+1))
 				}
 				if err := ledger.Publish(ctx, n.Bus, batch...); err != nil {
 					errs[p] = err

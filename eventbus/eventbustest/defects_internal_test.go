@@ -218,7 +218,7 @@ func buryUnknown(c *eventbus.Config) {
 				known = known || name == m.Metadata.Get("event_type")
 			}
 			if !known {
-				return nil, &eventbus.Undecodable{Err: errPlanned}
+				return nil, &eventbus.UndecodableError{Err: errPlanned}
 			}
 			return next(m)
 		}

@@ -26,6 +26,7 @@ type Bus interface {
 	BackgroundTaskCount() int
 	DeadLetters() *dlq.Queue
 	Chain() string
+	Running() <-chan struct{}
 }
 
 var _ Bus = (*eventbus.Bus)(nil)
@@ -67,10 +68,6 @@ type Options struct {
 // Instance is one opened bus: what one process would have.
 type Instance struct {
 	Bus Bus
-	// Ready is closed when the bus, after Run was called, gets what is published
-	// from then on. Nil: it gets what was published before, too, so that nobody
-	// need wait.
-	Ready <-chan struct{}
 	// Crash abandons the consumer as SIGKILL would: from now on the broker hears
 	// nothing of it, no acknowledgement and no farewell. What its handlers do
 	// meanwhile does not matter. Required unless [CrashRecovery] is lacking.
@@ -169,4 +166,16 @@ func (h Harness) withDefaults() Harness {
 		h.Seed = uint64(time.Now().UnixNano())
 	}
 	return h
+}
+
+// Config returns the configuration of a bus on a Publisher and Subscriber that
+// the harness fills in, with everything that the case wants. Dead letters are
+// the harness's, too.
+func Config(o Options) eventbus.Config {
+	return eventbus.Config{
+		Registry: o.Registry, Codec: o.Codec, Topic: o.Topic, Group: o.Group, Concurrency: o.Concurrency,
+		Retry: o.Retry, HandlerTimeout: o.HandlerTimeout, Middleware: o.Middleware, HandlerMiddleware: o.HandlerMiddleware,
+		DisableDLQ: o.DisableDLQ, MaxReplays: o.MaxReplays, MaxBackground: o.MaxBackground, MaxPayloadBytes: o.MaxPayloadBytes,
+		DrainTimeout: o.DrainTimeout, TracerProvider: o.TracerProvider, Logger: o.Logger,
+	}
 }

@@ -42,12 +42,8 @@ func reference(defect plant) Harness {
 			}
 			sub := NewCrashSubscriber(consumer)
 			pub := NewStallPublisher(b)
-			cfg := eventbus.Config{
-				Publisher: pub, Subscriber: sub, Registry: o.Registry, Codec: o.Codec, Topic: o.Topic, Group: o.Group,
-				Concurrency: o.Concurrency, Retry: o.Retry, HandlerTimeout: o.HandlerTimeout, Middleware: o.Middleware,
-				HandlerMiddleware: o.HandlerMiddleware, MaxBackground: o.MaxBackground, MaxPayloadBytes: o.MaxPayloadBytes,
-				MaxReplays: o.MaxReplays, DisableDLQ: o.DisableDLQ, DrainTimeout: o.DrainTimeout, TracerProvider: o.TracerProvider, Logger: o.Logger,
-			}
+			cfg := Config(o)
+			cfg.Publisher, cfg.Subscriber = pub, sub
 			if defect.publisher != nil {
 				cfg.Publisher = defect.publisher(pub)
 			}

@@ -8,26 +8,18 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// CrashSubscriber wraps the Subscriber of a harness's bus: it tells when the
-// bus consumes, and can die as a killed process does. The zero value is not
-// usable; see [NewCrashSubscriber].
+// CrashSubscriber wraps the Subscriber of a harness's bus: it can die as a
+// killed process does. The zero value is not usable; see [NewCrashSubscriber].
 type CrashSubscriber struct {
-	inner message.Subscriber
-
-	once       sync.Once
-	subscribed chan struct{}
-	crash      sync.Once
-	crashed    chan struct{}
+	inner   message.Subscriber
+	crash   sync.Once
+	crashed chan struct{}
 }
 
 // NewCrashSubscriber wraps sub, which stays the caller's.
 func NewCrashSubscriber(sub message.Subscriber) *CrashSubscriber {
-	return &CrashSubscriber{inner: sub, subscribed: make(chan struct{}), crashed: make(chan struct{})}
+	return &CrashSubscriber{inner: sub, crashed: make(chan struct{})}
 }
-
-// Subscribed is closed when the inner Subscriber has subscribed: an
-// [Instance].Ready.
-func (s *CrashSubscriber) Subscribed() <-chan struct{} { return s.subscribed }
 
 // Crash ends the inner subscription without settling anything: an
 // [Instance].Crash. Acks and nacks go nowhere from now on.
@@ -41,7 +33,6 @@ func (s *CrashSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *
 		cancel()
 		return nil, err
 	}
-	s.once.Do(func() { close(s.subscribed) })
 	out := make(chan *message.Message)
 	ended := make(chan struct{})
 	go func() {
