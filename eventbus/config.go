@@ -51,7 +51,8 @@ type Config struct {
 	Subscriber message.Subscriber
 	// Registry knows the event types. Required.
 	Registry *Registry
-	// Codec turns events into bytes and back. Nil means codec.JSON.
+	// Codec turns events into bytes and back. Nil means codec.JSON, with a
+	// limit that lets MaxPayloadBytes through. Any other has limits of its own.
 	Codec codec.Codec
 	// Topic is what is published to and subscribed to. Required.
 	Topic string
@@ -92,7 +93,7 @@ type Config struct {
 	// DisableDLQ drops such events instead: logged as errors, counted, acked.
 	DisableDLQ bool
 	// MaxReplays is how often a letter may be replayed without force; 0 means
-	// the default of package dlq.
+	// dlq.DefaultMaxReplays, dlq.Unlimited no cap.
 	MaxReplays int
 
 	// OnBuried is called after an event was buried and confirmed, with its
@@ -164,11 +165,13 @@ func (c Config) Validate() error {
 		{"Concurrency", c.Concurrency},
 		{"MaxBackground", c.MaxBackground},
 		{"MaxPayloadBytes", c.MaxPayloadBytes},
-		{"MaxReplays", c.MaxReplays},
 	} {
 		if n.value < 0 {
 			bad(n.field, fmt.Sprintf("%d must not be negative", n.value))
 		}
+	}
+	if c.MaxReplays < dlq.Unlimited {
+		bad("MaxReplays", fmt.Sprintf("%d must be at least -1 (dlq.Unlimited)", c.MaxReplays))
 	}
 	if c.HandlerTimeout < 0 && c.HandlerTimeout != NoTimeout {
 		bad("HandlerTimeout", fmt.Sprintf("%v must not be negative", c.HandlerTimeout))
@@ -194,7 +197,7 @@ func (c Config) Validate() error {
 
 func (c Config) withDefaults() Config {
 	if c.Codec == nil {
-		c.Codec = codec.JSON{}
+		c.Codec = codec.JSON{MaxBytes: max(c.MaxPayloadBytes, codec.DefaultMaxBytes)}
 	}
 	if c.Group == "" {
 		c.Group = DefaultGroup

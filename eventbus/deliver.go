@@ -10,7 +10,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/leat-go/leat/codec"
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/middleware"
 	"github.com/leat-go/leat/middleware/tracing"
@@ -105,9 +104,7 @@ func (b *Bus) deliverOne(ctx context.Context, out *outgoing) error {
 	msg := &d.msg
 	msg.UUID = out.base.EventID
 	if b.wire {
-		if err := b.spell(d, msg); err != nil {
-			return err
-		}
+		msg.Metadata, msg.Payload = metadata(d.base), out.payload
 	}
 	var span tracing.Publishing
 	if b.tracer.Enabled() {
@@ -138,7 +135,7 @@ func (b *Bus) spell(d *delivery, msg *message.Message) error {
 	if msg.Metadata == nil {
 		msg.Metadata = metadata(d.base)
 	}
-	payload, err := b.cfg.Codec.Encode((*codec.Header)(d.base), d.event)
+	payload, err := b.encode(d.base, d.event)
 	msg.Payload = payload
 	return err
 }

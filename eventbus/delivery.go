@@ -75,7 +75,7 @@ func (d *delivery) Value(key any) any {
 		return d
 	case ctxkey.Handler:
 		return noHandler
-	case ctxkey.Attempt:
+	case ctxkey.Attempt, attemptsKey:
 		return nil
 	case ctxkey.Group:
 		return d.bus.groupAny

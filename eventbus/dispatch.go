@@ -123,8 +123,8 @@ func (b *Bus) decode(et *eventType, msg *message.Message) (_ Event, err error) {
 	return e, nil
 }
 
-// versionOf asks the metadata first; the payload has the last word where the
-// codec can look into it.
+// versionOf asks the metadata first, and the payload, where the codec can look
+// into it, only when that does not tell.
 func (b *Bus) versionOf(msg *message.Message) (int, error) {
 	if v, err := strconv.Atoi(msg.Metadata[wire.EventVersion]); err == nil {
 		return v, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -61,10 +62,11 @@ func (b *Bus) Check(events ...Event) error {
 
 // outgoing is an event that passed the door.
 type outgoing struct {
-	et    *eventType
-	event Event
-	base  Base
-	msg   *message.Message // not in memory, where nobody may want it
+	et      *eventType
+	event   Event
+	base    Base
+	msg     *message.Message // not in memory
+	payload []byte           // in memory, when somebody will look at it
 }
 
 // prepare stamps and encodes; the error tells every event that was refused.
@@ -79,6 +81,9 @@ func (b *Bus) prepare(events []Event) ([]outgoing, error) {
 			if b.direct {
 				out.event = out.et.clone(e)
 				*out.event.EventBase() = out.base
+				if b.wire {
+					out.payload, err = b.encode(&out.base, e)
+				}
 			} else {
 				out.event = e
 				out.msg, err = b.message(e, &out.base)
@@ -173,7 +178,7 @@ func (b *Bus) transmit(ctx context.Context, msgs []*message.Message) []error {
 	defer context.AfterFunc(b.kill, func() { cancel(context.Cause(b.kill)) })()
 
 	if batcher, ok := b.cfg.Publisher.(BatchPublisher); ok {
-		return batcher.PublishBatch(ctx, b.cfg.Topic, msgs)
+		return publishBatch(ctx, batcher, b.cfg.Topic, msgs)
 	}
 	errs := make([]error, len(msgs))
 	for i, msg := range msgs {
@@ -185,6 +190,28 @@ func (b *Bus) transmit(ctx context.Context, msgs []*message.Message) []error {
 			errs[i] = fmt.Errorf("%w: %w", ErrUnknown, err)
 			return notSent(errs, i+1, errors.New("an earlier event of the call failed"))
 		}
+	}
+	return errs
+}
+
+// publishBatch takes nothing for confirmed that the publisher did not answer
+// for: it may panic, or forget some of the messages.
+func publishBatch(ctx context.Context, p BatchPublisher, topic string, msgs []*message.Message) (errs []error) {
+	unknown := func(from int, why string) {
+		for i := from; i < len(msgs); i++ {
+			errs = append(errs, fmt.Errorf("%w: %s", ErrUnknown, why))
+		}
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			errs = nil
+			unknown(0, fmt.Sprintf("the publisher panicked: %v", r))
+		}
+	}()
+	errs = p.PublishBatch(ctx, topic, msgs)
+	if errs != nil && len(errs) != len(msgs) {
+		errs = slices.Clone(errs[:min(len(errs), len(msgs))])
+		unknown(len(errs), "the publisher did not tell")
 	}
 	return errs
 }

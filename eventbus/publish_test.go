@@ -14,6 +14,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/codec"
+	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
 )
 
@@ -126,6 +127,11 @@ func TestPublish_RefusesBadEventsAtTheDoor(t *testing.T) {
 		"the year 12000": {&OrderCreated{Base: func() eventbus.Base {
 			b := eventbus.NewBase("a")
 			b.OccurredAt = time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)
+			return b
+		}()}, eventbus.ErrInvalidEvent},
+		"the year 10000 in UTC": {&OrderCreated{Base: func() eventbus.Base {
+			b := eventbus.NewBase("a")
+			b.OccurredAt = time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -5*3600))
 			return b
 		}()}, eventbus.ErrInvalidEvent},
 		"a value with no JSON": {&OrderCreated{Base: func() eventbus.Base {
@@ -333,5 +339,71 @@ func TestShutdown_LeavesThePublisherOpen(t *testing.T) {
 	}
 	if _, err := eventbus.Subscribe(bus, "h", func(context.Context, OrderCreated) error { return nil }); !errors.Is(err, eventbus.ErrClosed) {
 		t.Errorf("subscribe after shutdown: %v", err)
+	}
+}
+
+type bomb struct {
+	eventbus.Base
+	Field explosive `json:"field"`
+}
+type explosive struct{ n int }
+
+func (explosive) MarshalJSON() ([]byte, error) { panic("boom") }
+
+func TestPublish_PanicWhileEncodingIsARefusal(t *testing.T) {
+	reg := eventbus.NewRegistry()
+	if err := eventbus.Register[bomb](reg, "Bomb"); err != nil {
+		t.Fatal(err)
+	}
+	bus, err := eventbus.New(eventbus.Config{Publisher: &scripted{}, Registry: reg, Topic: "orders", DrainTimeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, publish := range map[string]func(context.Context, ...eventbus.Event) error{"publish": bus.Publish, "background": bus.PublishInBackground} {
+		func() {
+			defer func() {
+				if r := recover(); r != nil {
+					t.Errorf("%s panicked: %v", name, r)
+				}
+			}()
+			err := publish(t.Context(), &bomb{Base: eventbus.NewBase("a")})
+			var pe *eventbus.PublishError
+			if !errors.As(err, &pe) || !errors.Is(err, eventbus.ErrInvalidEvent) {
+				t.Errorf("%s: err = %v", name, err)
+			}
+		}()
+	}
+	if _, err := bus.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A batching publisher that forgets messages, or panics, has confirmed nothing
+// of them.
+func TestPublish_WhatABatchingPublisherDoesNotAnswerForIsUnknown(t *testing.T) {
+	boom := errors.New("boom")
+	for name, pub := range map[string]*batching{
+		"no answers": {errs: []error{}}, "one of two": {errs: []error{boom}}, "only good ones": {errs: []error{nil}},
+		"panics": {scripted: scripted{do: func(int, *message.Message) error { panic("boom") }}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var pe *eventbus.PublishError
+			if err := open(t, pub).Publish(t.Context(), created("a"), created("b")); !errors.As(err, &pe) || pe.Results[1].Outcome != eventbus.Unknown {
+				t.Errorf("err = %v", err)
+			}
+		})
+	}
+}
+
+func TestNew_LimitsFitTogether(t *testing.T) {
+	pub := &scripted{}
+	bus := open(t, pub, func(c *eventbus.Config) { c.MaxPayloadBytes, c.MaxReplays = 4<<20, dlq.Unlimited })
+	e := created("a")
+	e.CustomerID = strings.Repeat("x", 2<<20)
+	if err := bus.Publish(t.Context(), e); err != nil || len(pub.messages()) != 1 {
+		t.Errorf("2 MiB of the 4 allowed: %v", err)
+	}
+	if _, err := eventbus.New(eventbus.Config{Publisher: pub, Registry: shop(t), Topic: "orders", MaxReplays: -2}); err == nil {
+		t.Error("MaxReplays -2 was taken")
 	}
 }

@@ -76,7 +76,9 @@ func Register[T any, P EventPtr[T]](r *Registry, name string, opts ...TypeOption
 		},
 	}
 	for _, o := range opts {
-		o.applyType(et)
+		if o != nil {
+			o.applyType(et)
+		}
 	}
 	if err := r.add(et); err != nil {
 		return &RegistrationError{Name: name, GoType: et.goType.String(), Err: err}
@@ -184,7 +186,8 @@ func (t Type) String() string {
 
 // Upcaster turns the payload of an older version of an event type into one
 // that the present type can be decoded from. It gets the version that the
-// payload states and must not keep or change the slice it is given.
+// message's metadata states, else the payload, and must not keep or change the
+// slice it is given.
 type Upcaster func(version int, payload []byte) ([]byte, error)
 
 // TypeOption refines [Register].

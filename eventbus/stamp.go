@@ -44,7 +44,7 @@ func (b *Bus) stamp(e Event) (*eventType, Base, error) {
 	if base.EventType != "" && base.EventType != et.name && b.registry.named(base.EventType) != et {
 		return invalid("it says it is a %s, but %T is registered as %s: leave EventType empty", clip(base.EventType), e, et.name)
 	}
-	if y := base.OccurredAt.Year(); y < 1 || y > 9999 {
+	if y := base.OccurredAt.UTC().Year(); y < 1 || y > 9999 {
 		return invalid("%s occurred in the year %d, which RFC 3339 cannot write", et.name, y)
 	}
 	for _, f := range [...]struct{ name, value string }{
@@ -102,7 +102,7 @@ func checkID(s string) error {
 
 // message encodes an event that was stamped.
 func (b *Bus) message(e Event, base *Base) (*message.Message, error) {
-	payload, err := b.cfg.Codec.Encode((*codec.Header)(base), e)
+	payload, err := b.encode(base, e)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +112,17 @@ func (b *Bus) message(e Event, base *Base) (*message.Message, error) {
 	msg := message.NewMessage(base.EventID, payload)
 	msg.Metadata = metadata(base)
 	return msg, nil
+}
+
+// encode survives what an event's own methods do, such as a MarshalJSON on a
+// nil pointer: the event is refused.
+func (b *Bus) encode(base *Base, e Event) (payload []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			payload, err = nil, fmt.Errorf("%w: encoding %T panicked: %v", ErrInvalidEvent, e, r)
+		}
+	}()
+	return b.cfg.Codec.Encode((*codec.Header)(base), e)
 }
 
 // metadata returns the message metadata of an event, with room for the trace.

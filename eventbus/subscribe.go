@@ -229,7 +229,9 @@ func (b *Bus) add(name string, types []Type, call func(context.Context, Event) e
 	for _, et := range ets {
 		sub := &subscription{bus: b, name: name, nameAny: name, et: et, call: call, filter: filter}
 		for _, o := range opts {
-			o.applySubscription(sub)
+			if o != nil {
+				o.applySubscription(sub)
+			}
 		}
 		if err := sub.build(); err != nil {
 			return refuse(first, err)

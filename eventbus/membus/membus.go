@@ -54,7 +54,7 @@ type Config struct {
 	// DisableDLQ drops such events instead: logged as errors, and counted.
 	DisableDLQ bool
 	// MaxReplays is how often a letter may be replayed without force; 0 means
-	// the default of package dlq.
+	// dlq.DefaultMaxReplays, dlq.Unlimited no cap.
 	MaxReplays int
 
 	// OnBuried is called after an event was buried and confirmed, with its

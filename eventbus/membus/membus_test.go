@@ -386,3 +386,21 @@ func TestPublish_FullDefaultChainStaysWithinSixAllocations(t *testing.T) {
 		t.Errorf("handled %d", handled.Load())
 	}
 }
+
+func TestPublish_UnencodableEventIsRefusedAndNothingIsHandled(t *testing.T) {
+	bus := open(t, func(c *membus.Config) {
+		c.Middleware = []message.HandlerMiddleware{middleware.Correlation}
+	})
+	ran := 0
+	on(t, bus, "h", func(context.Context, OrderCreated) error { ran++; return nil })
+	bad := created("2")
+	bad.Metadata = map[string]any{"f": func() {}}
+	err := bus.Publish(t.Context(), created("1"), bad)
+	var pe *eventbus.PublishError
+	if !errors.As(err, &pe) {
+		t.Fatal(err)
+	}
+	if c, r, u := pe.Counts(); c != 0 || r != 2 || u != 0 || ran != 0 {
+		t.Errorf("confirmed %d refused %d unknown %d, ran %d", c, r, u, ran)
+	}
+}
