@@ -10,6 +10,7 @@ import (
 type gate struct {
 	mu     sync.Mutex
 	inside int
+	left   int           // since the drain began, without nested ones
 	stage  int           // open, draining, shut
 	empty  chan struct{} // made by wait, closed when inside falls to 0
 }
@@ -32,10 +33,13 @@ func (g *gate) enter(nested bool) bool {
 	return true
 }
 
-func (g *gate) leave() {
+func (g *gate) leave(nested bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inside--
+	if g.stage != open && !nested {
+		g.left++
+	}
 	if g.inside == 0 && g.empty != nil {
 		close(g.empty)
 		g.empty = nil
@@ -43,11 +47,17 @@ func (g *gate) leave() {
 }
 
 // move goes on to a later stage.
-func (g *gate) move(stage int) (inside int) {
+func (g *gate) move(stage int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.stage = max(g.stage, stage)
-	return g.inside
+}
+
+// finished returns how many from outside have left since the drain began.
+func (g *gate) finished() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.left
 }
 
 func (g *gate) is(stage int) bool {

@@ -89,9 +89,7 @@ func TestGate_ClosesInTwoSteps(t *testing.T) {
 		if !g.enter(false) {
 			t.Fatal("an open gate refused")
 		}
-		if n := g.move(draining); n != 1 {
-			t.Errorf("inside = %d, want 1", n)
-		}
+		g.move(draining)
 		if g.enter(false) {
 			t.Error("draining: one from outside got in")
 		}
@@ -105,10 +103,13 @@ func TestGate_ClosesInTwoSteps(t *testing.T) {
 		}
 		done := make(chan int)
 		go func() { done <- g.wait(t.Context()) }()
-		g.leave()
-		g.leave()
+		g.leave(true)
+		g.leave(false)
 		if left := <-done; left != 0 {
 			t.Errorf("left = %d, want 0", left)
+		}
+		if n := g.finished(); n != 1 {
+			t.Errorf("finished = %d, want the one from outside", n)
 		}
 		g.move(shut)
 		g.move(open)

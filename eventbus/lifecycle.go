@@ -16,7 +16,7 @@ import (
 // Report tells what a shutdown did.
 type Report struct {
 	// Finished counts what was under way when the drain began and was
-	// finished: deliveries; in memory, publishes.
+	// finished: deliveries; in memory, publishes that no handler made.
 	Finished int
 	// HandedBack counts deliveries that were not finished by the deadline:
 	// they stay with the broker and come again. In memory, publishes that
@@ -202,7 +202,7 @@ func (b *Bus) Shutdown(ctx context.Context) (Report, error) {
 	var report Report
 	var errs []error
 	if b.direct {
-		report.Finished = b.gate.move(draining)
+		b.gate.move(draining)
 	} else if running {
 		var drained router.Report
 		var err error
@@ -217,10 +217,9 @@ func (b *Bus) Shutdown(ctx context.Context) (Report, error) {
 		report.Finished, report.HandedBack = drained.Finished, drained.HandedBack
 		errs = append(errs, err)
 	}
-	left := b.finishPublishing(ctx)
+	finished, left := b.finishPublishing(ctx)
 	if b.direct {
-		report.Finished -= left
-		report.HandedBack = left
+		report.Finished, report.HandedBack = finished, left
 	}
 	if left > 0 {
 		errs = append(errs, fmt.Errorf("eventbus: shutdown: %w: %d publishes were cut short", router.ErrCloseTimeout, left))
@@ -239,20 +238,23 @@ func (b *Bus) Shutdown(ctx context.Context) (Report, error) {
 const killGrace = 500 * time.Millisecond
 
 // finishPublishing waits for the publishes under way, then ends what is left,
-// and returns how many that were.
-func (b *Bus) finishPublishing(ctx context.Context) int {
-	if b.direct {
-		b.gate.wait(ctx) // nested ones may still come; a moment without any is the end
+// and returns how many there were of both.
+func (b *Bus) finishPublishing(ctx context.Context) (finished, left int) {
+	if b.direct && b.gate.wait(ctx) > 0 { // nested ones may still come; a moment without any is the end
+		// Contexts end before the gate shuts: a handler that is refused while its
+		// context lives would take that for a failure of its own.
+		b.killNow(router.ErrDrainDeadline)
 	}
 	b.gate.move(shut)
-	left := b.gate.wait(ctx)
+	left = b.gate.wait(ctx)
+	finished = b.gate.finished()
 	b.killNow(router.ErrDrainDeadline)
 	if left > 0 {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), killGrace)
 		defer cancel()
 		b.gate.wait(grace)
 	}
-	return left
+	return finished, left
 }
 
 func (b *Bus) lastDrain() router.Report {

@@ -40,10 +40,11 @@ func (b *Bus) Publish(ctx context.Context, events ...Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if !b.gate.enter(b.nested(ctx)) {
+	nested := b.nested(ctx)
+	if !b.gate.enter(nested) {
 		return ErrClosed
 	}
-	defer b.gate.leave()
+	defer b.gate.leave(nested)
 	batch, err := b.prepare(events)
 	if err != nil {
 		b.counts.publishErrors.Add(int64(len(events)))
@@ -259,19 +260,20 @@ func (b *Bus) PublishInBackground(ctx context.Context, events ...Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if !b.gate.enter(b.nested(ctx)) {
+	nested := b.nested(ctx)
+	if !b.gate.enter(nested) {
 		return ErrClosed
 	}
 	batch, err := b.prepare(events)
 	if err != nil {
 		b.counts.publishErrors.Add(int64(len(events)))
-		b.gate.leave()
+		b.gate.leave(nested)
 		return err
 	}
 	select {
 	case b.background <- struct{}{}:
 	default:
-		defer b.gate.leave()
+		defer b.gate.leave(nested)
 		b.counts.bgInline.Add(1)
 		if err := b.send(ctx, batch); err != nil {
 			b.counts.bgErrors.Add(1)
@@ -282,7 +284,7 @@ func (b *Bus) PublishInBackground(ctx context.Context, events ...Event) error {
 	b.counts.bgCreated.Add(1)
 	ctx = context.WithoutCancel(ctx)
 	go func() {
-		defer b.gate.leave()
+		defer b.gate.leave(nested)
 		defer func() { <-b.background }()
 		if err := b.send(ctx, batch); err != nil {
 			b.counts.bgErrors.Add(1)
@@ -295,8 +297,13 @@ func (b *Bus) PublishInBackground(ctx context.Context, events ...Event) error {
 // BackgroundTaskCount returns how many background publishes are under way.
 func (b *Bus) BackgroundTaskCount() int { return len(b.background) }
 
-// nested tells whether ctx is that of a handler of this bus.
+// nested tells whether ctx is that of a handler of this bus, or comes from one
+// by way of another bus in memory.
 func (b *Bus) nested(ctx context.Context) bool {
-	d := deliveryFrom(ctx)
-	return d != nil && d.bus == b
+	for d := deliveryFrom(ctx); d != nil; d = deliveryFrom(d.Context) {
+		if d.bus == b {
+			return true
+		}
+	}
+	return false
 }

@@ -33,11 +33,12 @@ func (l loopback) Publish(topic string, msgs ...*message.Message) error {
 		if t, _ := dlq.ReplayTarget(msg); t.Group != "" && t.Group != b.cfg.Group {
 			return fmt.Errorf("eventbus: the letter is for the group %s, this bus is in memory and of the group %s: replay it there, or for everyone", clip(t.Group), b.cfg.Group)
 		}
-		if !b.gate.enter(b.nested(msg.Context())) {
+		nested := b.nested(msg.Context())
+		if !b.gate.enter(nested) {
 			return ErrClosed
 		}
 		err := b.handle(msg)
-		b.gate.leave()
+		b.gate.leave(nested)
 		if err != nil {
 			return err
 		}
