@@ -51,7 +51,7 @@ func consumersShare(s *session) {
 	ledger := &Ledger{Once: true}
 	started := make([]atomic.Int64, 2)
 	both := s.gate()
-	nodes := []*node{s.start(), s.start()}
+	nodes := []*node{s.open(), s.open()}
 	for i, n := range nodes {
 		h := ledger.Handler("reader", eventbus.HandlerFunc(func(ctx context.Context, _ eventbus.Event) error {
 			started[i].Add(1)
@@ -63,6 +63,7 @@ func consumersShare(s *session) {
 		if _, err := n.Bus.SubscribeHandler(eventbus.TypeFor[placed](), "reader", h); err != nil {
 			s.Fatal(err)
 		}
+		n.run()
 	}
 	total := s.scaled(200)
 	for i := range total {
@@ -211,7 +212,7 @@ func groupResumes(s *session) {
 	writer := s.open(func(o *Options) { o.Group += "-writer" })
 	total := 0
 	for round := range 3 {
-		n := s.open()
+		n := s.open(func(o *Options) { o.FastRecovery = true })
 		if _, err := n.Bus.SubscribeHandler(eventbus.TypeFor[placed](), "reader", ledger.Handler("reader", nil)); err != nil {
 			s.Fatal(err)
 		}
@@ -227,7 +228,7 @@ func groupResumes(s *session) {
 			}
 		}
 	}
-	last := s.open()
+	last := s.open(func(o *Options) { o.FastRecovery = true })
 	if _, err := last.Bus.SubscribeHandler(eventbus.TypeFor[placed](), "reader", ledger.Handler("reader", nil)); err != nil {
 		s.Fatal(err)
 	}

@@ -184,13 +184,17 @@ func badConfig(s *session) {
 }
 
 func sameTopicTwice(s *session) {
-	a, b := s.start(), s.start()
+	fast := func(o *Options) { o.FastRecovery = true }
+	a, b := s.open(fast), s.open(fast)
 	var ledger Ledger
-	for i, n := range []*node{a, b} {
+	for _, n := range []*node{a, b} {
 		// One name: in a group, whoever gets the event does it for both.
 		if _, err := n.Bus.SubscribeHandler(eventbus.TypeFor[placed](), "reader", ledger.Handler("reader", nil)); err != nil {
 			s.Fatal(err)
 		}
+		n.run()
+	}
+	for i, n := range []*node{a, b} {
 		if err := ledger.Publish(s.ctx(), n.Bus, place(fmt.Sprintf("k%d", i), i)); err != nil {
 			s.Fatalf("publish: %v", err)
 		}

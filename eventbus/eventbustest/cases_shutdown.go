@@ -141,7 +141,7 @@ func runsOnce(s *session) {
 }
 
 func shutdownWhilePublishing(s *session) {
-	n := s.start(func(o *Options) { o.Concurrency = 4 })
+	n := s.start(func(o *Options) { o.Concurrency = 4; o.FastRecovery = true })
 	ledger := &Ledger{}
 	if _, err := n.Bus.SubscribeHandler(eventbus.TypeFor[placed](), "reader", ledger.Handler("reader", nil)); err != nil {
 		s.Fatal(err)
@@ -175,7 +175,7 @@ func shutdownWhilePublishing(s *session) {
 	switch {
 	case s.has(Synchronous):
 	case s.has(Resumes):
-		next := s.open()
+		next := s.open(func(o *Options) { o.FastRecovery = true })
 		if _, err := next.Bus.SubscribeHandler(eventbus.TypeFor[placed](), "reader", ledger.Handler("reader", nil)); err != nil {
 			s.Fatal(err)
 		}
