@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -49,7 +50,9 @@ func NewRegistry() *Registry {
 }
 
 // EventPtr is satisfied by *T when T embeds [Base]; it is inferred and never
-// written out by callers.
+// written out by callers. When the compiler says that something does not satisfy
+// it, T is not a struct that embeds Base, or is a pointer to one: a typed handler
+// takes the struct itself.
 type EventPtr[T any] interface {
 	*T
 	Event
@@ -140,6 +143,25 @@ func (r *Registry) Names() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// TypeInfo is what was declared of a registered type.
+type TypeInfo struct {
+	Type          Type
+	Name          string // on the wire
+	AggregateType string // empty when each event tells its own
+	Version       int
+}
+
+// Types describes all registered types, sorted by name: for backends that route
+// by type.
+func (r *Registry) Types() []TypeInfo {
+	var infos []TypeInfo
+	for t, et := range r.state.Load().byType {
+		infos = append(infos, TypeInfo{Type: Type{t}, Name: et.name, AggregateType: et.aggregate, Version: et.version})
+	}
+	slices.SortFunc(infos, func(a, b TypeInfo) int { return strings.Compare(a.Name, b.Name) })
+	return infos
 }
 
 // NameOf returns the wire name of the event's type, and false when the type is

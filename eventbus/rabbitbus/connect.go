@@ -31,6 +31,8 @@ type Client struct {
 	closed  bool
 	ended   chan struct{} // closed by Close
 
+	locks locks
+
 	reconnections atomic.Int64
 	connectedAt   atomic.Int64 // Unix nanoseconds
 }

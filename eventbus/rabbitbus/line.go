@@ -150,7 +150,7 @@ func (p *Publisher) write(l *line) error {
 		if left {
 			continue
 		}
-		if err := l.know(ctx, next.req.items[next.from].exchange); err != nil {
+		if err := l.know(ctx, next.req); err != nil {
 			if !lasting(err) {
 				p.giveBack(next)
 				return err
@@ -186,16 +186,14 @@ func (p *Publisher) awaitUnblocked(ctx context.Context, l *line) bool {
 }
 
 // know declares the exchange, once on each line.
-func (l *line) know(ctx context.Context, exchange string) error {
-	if l.known[exchange] || exchange == "" {
+func (l *line) know(ctx context.Context, req *request) error {
+	if l.known[req.topic] {
 		return nil
 	}
-	t := l.p.cfg.Topology
-	plan := t.Exchange(exchange)
-	if err := l.p.cfg.Client.ensure(ctx, t.Mode, plan); err != nil {
+	if err := l.p.cfg.Client.ensure(ctx, l.p.cfg.Topology.Mode, req.plan(req.topic)); err != nil {
 		return err
 	}
-	l.known[exchange] = true
+	l.known[req.topic] = true
 	return nil
 }
 

@@ -177,11 +177,16 @@ func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*mess
 	if topic == "" {
 		return all(len(msgs), errors.New("rabbitbus: publish: the topic must not be empty"))
 	}
-	return p.publish(ctx, topic, topic, "", msgs)
+	return p.publish(ctx, topic, destination{plan: p.cfg.Topology.Exchange}, msgs)
 }
 
-// publish sends to an exchange. A key that is not empty replaces the messages'.
-func (p *Publisher) publish(ctx context.Context, topic, exchange, key string, msgs []*message.Message) []error {
+// destination is where messages go beside their exchange.
+type destination struct {
+	key  string                         // instead of the messages' own, when not empty
+	plan func(exchange string) Topology // what must be there
+}
+
+func (p *Publisher) publish(ctx context.Context, topic string, to destination, msgs []*message.Message) []error {
 	if err := ctx.Err(); err != nil {
 		return all(len(msgs), fmt.Errorf("rabbitbus: publish to %q: not sent: %w", topic, context.Cause(ctx)))
 	}
@@ -190,7 +195,7 @@ func (p *Publisher) publish(ctx context.Context, topic, exchange, key string, ms
 		ctx, cancel = context.WithTimeout(ctx, p.cfg.ConfirmTimeout)
 		defer cancel()
 	}
-	req, invalid := p.prepare(topic, exchange, key, msgs)
+	req, invalid := p.prepare(topic, to, msgs)
 	if len(req.items) == 0 {
 		return invalid
 	}
@@ -198,11 +203,11 @@ func (p *Publisher) publish(ctx context.Context, topic, exchange, key string, ms
 }
 
 // prepare encodes the messages. Those that cannot be are refused alone.
-func (p *Publisher) prepare(topic, exchange, key string, msgs []*message.Message) (*request, []error) {
-	req := &request{topic: topic, items: make([]publishing, 0, len(msgs)), done: make(chan struct{})}
+func (p *Publisher) prepare(topic string, to destination, msgs []*message.Message) (*request, []error) {
+	req := &request{topic: topic, plan: to.plan, items: make([]publishing, 0, len(msgs)), done: make(chan struct{})}
 	var invalid []error
 	for i, m := range msgs {
-		item, err := encode(exchange, m, p.cfg.Topology.Transient)
+		item, err := encode(topic, m, p.cfg.Topology.Transient)
 		if err == nil && len(m.Payload) > p.cfg.MaxMessageBytes {
 			err = fmt.Errorf("the payload has %d bytes, at most %d are allowed", len(m.Payload), p.cfg.MaxMessageBytes)
 		}
@@ -213,8 +218,8 @@ func (p *Publisher) prepare(topic, exchange, key string, msgs []*message.Message
 			invalid[i] = fmt.Errorf("rabbitbus: publish to %q: not sent: %w", topic, err)
 			continue
 		}
-		if key != "" {
-			item.key = key
+		if to.key != "" {
+			item.key = to.key
 		}
 		req.items = append(req.items, item)
 	}

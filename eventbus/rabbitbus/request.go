@@ -10,6 +10,7 @@ import (
 // request is one call of PublishBatch.
 type request struct {
 	topic string
+	plan  func(exchange string) Topology
 	items []publishing
 	taken int  // items that the writer has or had; guarded by the publisher
 	left  bool // the caller is gone; guarded by the publisher

@@ -220,6 +220,7 @@ func TestSubscriber_DrainHandsBackWhatIsNotFinished(t *testing.T) {
 			m.Ack()
 		}
 		finishing, stuck := next(t, out), next(t, out)
+		eventually(t, "the rest has arrived", func() bool { return sub.Stats().InFlight == 6 })
 		drained := make(chan error, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()

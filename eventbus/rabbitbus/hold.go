@@ -1,0 +1,271 @@
+package rabbitbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/leat-go/leat/dlq"
+)
+
+// hold is one look into the queue of letters, from the lock to the requeueing.
+type hold struct {
+	s     *Store
+	link  *link
+	ch    *amqp.Channel
+	ready int // letters when it began
+
+	deliveries <-chan amqp.Delivery // nil until the first next
+	seen       int
+	tags       []uint64       // received and not removed, in their order
+	ids        map[string]int // how often an id was seen, to tell twins apart
+}
+
+// look runs f while nobody else looks. What f took is put back.
+func (s *Store) look(ctx context.Context, act string, f func(h *hold) error) error {
+	if err := ctx.Err(); err != nil {
+		return s.failed(act, context.Cause(ctx))
+	}
+	select {
+	case <-s.turn:
+		defer func() { s.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return s.failed(act, context.Cause(ctx))
+	}
+	link, ch, err := s.cfg.Client.channel(ctx)
+	if err != nil {
+		return s.failed(act, err)
+	}
+	defer ch.Close() //nolint:errcheck // the broker requeues what release did not
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return s.failed(act, err)
+	}
+	defer unlock()
+	h := &hold{s: s, link: link, ch: ch, ids: make(map[string]int)}
+	_, err = within(ctx, func() (struct{}, error) { return struct{}{}, h.run(f) }, nil)
+	if brokerCode(err) == amqp.NotFound && s.cfg.Topology.Mode == TopologyDeclare {
+		// No letter was ever buried, or the queue was deleted.
+		if err = s.declare(ctx); err == nil {
+			h.ready = 0
+			err = f(&hold{s: s, ch: nil, ids: h.ids})
+		}
+	}
+	if err != nil {
+		return s.failed(act, err)
+	}
+	return nil
+}
+
+func (h *hold) run(f func(h *hold) error) error {
+	q, err := h.ch.QueueDeclarePassive(h.s.queue, true, false, false, false, nil)
+	if err != nil {
+		return err
+	}
+	h.ready = q.Messages
+	return errors.Join(f(h), h.release())
+}
+
+// holdTag names the consumer.
+const holdTag = "leat-letters"
+
+const (
+	// quiet is how long no letter comes before the broker is asked whether there
+	// are any left: another program may take them, too.
+	quiet = 250 * time.Millisecond
+	// missing is how long a letter that the broker counted may be on its way. A
+	// quorum queue reads them from its disk first.
+	missing = 5 * time.Second
+)
+
+// next returns the next letter, of those that were there when the look began.
+func (h *hold) next(ctx context.Context) (l dlq.Letter, ok bool, err error) {
+	if h.seen >= h.ready || h.ch == nil {
+		return l, false, nil
+	}
+	if h.deliveries == nil {
+		// A first message is all that is wanted, often; then a few at a time.
+		if err := h.ch.Qos(min(h.ready, 65535), 0, false); err != nil {
+			return l, false, err
+		}
+		if h.deliveries, err = h.ch.Consume(h.s.queue, holdTag, false, false, false, false, nil); err != nil {
+			return l, false, err
+		}
+	}
+	began := time.Now()
+	wait := time.NewTimer(quiet)
+	defer wait.Stop()
+	for {
+		select {
+		case d, open := <-h.deliveries:
+			if !open {
+				return l, false, fmt.Errorf("the channel was closed: %w", amqp.ErrClosed)
+			}
+			h.seen++
+			h.tags = append(h.tags, d.DeliveryTag)
+			return h.letter(&d), true, nil
+		case <-wait.C:
+			q, err := h.ch.QueueDeclarePassive(h.s.queue, true, false, false, false, nil)
+			if err != nil {
+				return l, false, err
+			}
+			if q.Messages == 0 && time.Since(began) > missing {
+				h.ready = h.seen
+				return l, false, nil
+			}
+			wait.Reset(quiet)
+		case <-ctx.Done():
+			return l, false, context.Cause(ctx)
+		}
+	}
+}
+
+// remove acknowledges the letter that next returned last.
+func (h *hold) remove() error {
+	n := len(h.tags) - 1
+	tag := h.tags[n]
+	h.tags = h.tags[:n]
+	return h.ch.Ack(tag, false)
+}
+
+// release cancels the consumer and lets the broker put back what it sent, in
+// its order.
+func (h *hold) release() error {
+	if h.deliveries == nil {
+		return nil
+	}
+	go func() {
+		for range h.deliveries { //nolint:revive // for the client, which keeps them until they are taken
+		}
+	}()
+	if err := h.ch.Cancel(holdTag, false); err != nil {
+		return err
+	}
+	if err := h.putBack(); err != nil {
+		return err
+	}
+	return h.s.seen(len(h.tags))
+}
+
+// putBack requeues what is held, in its order, and returns when that is seen.
+// A nack of more than 32 messages of a quorum queue gives them back in no
+// particular order, whether together or one by one (run, on 3.10); the end of
+// their channel does not.
+func (h *hold) putBack() error {
+	if h.s.quorum() {
+		return h.ch.Close()
+	}
+	return h.ch.Nack(0, true, true) // 0: all that this channel has
+}
+
+// requeueing is how long the broker may take to put one letter back.
+const requeueing = 5 * time.Second
+
+// seen waits until the broker counts n letters again, which it does not do at
+// once: the next look would miss some.
+func (s *Store) seen(n int) error {
+	ctx := context.Background()
+	return s.cfg.Client.do(ctx, func(ch *amqp.Channel) error {
+		most, since := 0, time.Now()
+		for {
+			q, err := ch.QueueDeclarePassive(s.queue, true, false, false, false, nil)
+			if err != nil || q.Messages >= n {
+				return err
+			}
+			if q.Messages > most {
+				most, since = q.Messages, time.Now()
+			}
+			if time.Since(since) > requeueing {
+				return nil // somebody else took them
+			}
+			sleep(ctx, requeued)
+		}
+	})
+}
+
+// requeued is how often the broker is asked.
+const requeued = 5 * time.Millisecond
+
+// lockPatience is how long the lock is asked for when ctx has no deadline.
+const lockPatience = 30 * time.Second
+
+// lock keeps other connections from looking. It goes with the connection.
+func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, lockPatience)
+		defer cancel()
+	}
+	name := s.queue + ".lock"
+	local, err := s.cfg.Client.localLock(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := s.cfg.Client.do(ctx, func(ch *amqp.Channel) error {
+			_, err := ch.QueueDeclare(name, false, true, true, false, nil)
+			return err
+		})
+		if err == nil {
+			break
+		}
+		if brokerCode(err) != amqp.ResourceLocked {
+			local()
+			return nil, err
+		}
+		if !sleep(ctx, lockPause) {
+			local()
+			return nil, fmt.Errorf("somebody else looks at the letters: %w", context.Cause(ctx))
+		}
+	}
+	return func() {
+		defer local()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+		defer cancel()
+		// When it fails the connection is gone, and the lock with it.
+		_ = s.cfg.Client.do(ctx, func(ch *amqp.Channel) error {
+			_, err := ch.QueueDelete(name, false, false, false)
+			return err
+		})
+	}, nil
+}
+
+// lockPause is how often a lock that somebody else has is asked for.
+const lockPause = 20 * time.Millisecond
+
+// locks are those of one connection, within which the broker's excludes nobody.
+type locks struct {
+	mu   sync.Mutex
+	held map[string]chan struct{} // closed when it is free
+}
+
+func (c *Client) localLock(ctx context.Context, name string) (unlock func(), err error) {
+	for {
+		c.locks.mu.Lock()
+		busy := c.locks.held[name]
+		if busy == nil {
+			if c.locks.held == nil {
+				c.locks.held = make(map[string]chan struct{})
+			}
+			free := make(chan struct{})
+			c.locks.held[name] = free
+			c.locks.mu.Unlock()
+			return func() {
+				c.locks.mu.Lock()
+				delete(c.locks.held, name)
+				c.locks.mu.Unlock()
+				close(free)
+			}, nil
+		}
+		c.locks.mu.Unlock()
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package rabbitbus_test
+
+const raced = false
