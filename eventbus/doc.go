@@ -31,6 +31,32 @@
 // Pub/Sub of somebody else cannot do, a bus on it cannot promise: see package
 // eventbustest, which shows the difference.
 //
+// # Middleware of your own
+//
+// Config.Middleware sees each message once, before it is decoded: what it needs
+// to know stands in the metadata, as event_id, event_type, event_version,
+// aggregate_id, aggregate_type, aggregate_version and occurred_at, and, where
+// the event has them, correlation_id, causation_id, tenant_id and actor_id. The
+// message's UUID is the event's id. Config.HandlerMiddleware and
+// [WithMiddleware] run inside retry, around each attempt of a handler, and can
+// ask more of the message's context: [EventFrom], middleware.HandlerName,
+// middleware.Attempt.
+//
+// # On a router of Watermill's
+//
+// [Bus.Mount] puts the bus beside other handlers of a stock router. That router,
+// when it closes, closes the Subscriber of each plain handler at once, and
+// stock adapters often close their client with it. A Subscriber that the bus
+// uses too is then gone while the bus drains, and its last acknowledgements with
+// it. Give plain handlers a Subscriber of their own, on a client of its own, or
+// this one through router.Decorate. And drain first: only then is there a report.
+//
+//	report, err := bus.Drain(ctx)
+//	err = errors.Join(err, yourRouter.Close())
+//	_, err2 := bus.Shutdown(ctx)
+//
+// A router.Router of leat's needs none of this but [Bus.Shutdown].
+//
 // # What is closed by whom
 //
 // [Bus.Shutdown] drains. It closes what a backend's Open opened, and never a

@@ -15,6 +15,7 @@ import (
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/membus"
 	"github.com/leat-go/leat/middleware"
+	"github.com/leat-go/leat/router"
 )
 
 type AccountOpened struct {
@@ -91,31 +92,40 @@ func ExampleNew() {
 }
 
 // A bus mounted on a router that the program has already, beside its other
-// handlers.
+// handlers. Decorate keeps the router from closing the Subscriber that both use
+// while the bus still drains.
 func ExampleBus_Mount() {
+	ctx := context.Background()
 	pubSub := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
 	bus := must(eventbus.New(eventbus.Config{Publisher: pubSub, Subscriber: pubSub, Topic: "accounts", Registry: bank()}))
-	handled := make(chan string)
+	working := make(chan struct{})
 	must(eventbus.Subscribe(bus, "greet", func(_ context.Context, e AccountOpened) error {
-		handled <- e.Owner
+		close(working)
+		<-time.After(20 * time.Millisecond) // the work
+		fmt.Println("hello", e.Owner)
 		return nil
 	}))
 
-	router := must(message.NewRouter(message.RouterConfig{}, watermill.NopLogger{}))
-	if err := bus.Mount(router); err != nil {
+	yours := must(message.NewRouter(message.RouterConfig{}, watermill.NopLogger{}))
+	yours.AddConsumerHandler("ping", "pings", router.Decorate(pubSub, router.DrainConfig{}), func(*message.Message) error { return nil })
+	if err := bus.Mount(yours); err != nil {
 		log.Fatal(err)
 	}
-	go func() { _ = router.Run(context.Background()) }()
-	<-router.Running()
+	go func() { _ = yours.Run(ctx) }()
+	<-yours.Running()
 
-	if err := bus.Publish(context.Background(), &AccountOpened{Base: eventbus.NewBase("account-7"), Owner: "Ada"}); err != nil {
+	if err := bus.Publish(ctx, &AccountOpened{Base: eventbus.NewBase("account-7"), Owner: "Ada"}); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("hello", <-handled)
-	fmt.Println("close:", router.Close()) // its owner closes it, and that drains the bus
-	must(bus.Shutdown(context.Background()))
+	<-working // a service waits for the end of signal.NotifyContext's context here
+
+	report := must(bus.Drain(ctx)) // closing the router drains too, and tells nothing
+	fmt.Println("finished:", report.Finished, "handed back:", report.HandedBack)
+	fmt.Println("close:", yours.Close())
+	must(bus.Shutdown(ctx))
 	// Output:
 	// hello Ada
+	// finished: 1 handed back: 0
 	// close: <nil>
 }
 
@@ -241,6 +251,36 @@ func ExamplePublishError() {
 	// AccountOpened refused not sent: another event of the call was refused
 	// MoneyPaidIn refused invalid event: MoneyPaidIn has no aggregate id: name it in eventbus.NewBase
 	// true
+}
+
+// Middleware of one handler. It runs for each attempt, and its message's context
+// tells which one, of which handler, on which event.
+func ExampleWithMiddleware() {
+	timing := func(h message.HandlerFunc) message.HandlerFunc {
+		return func(m *message.Message) ([]*message.Message, error) {
+			ctx := m.Context()
+			event, _ := eventbus.EventFrom(ctx)
+			begin := time.Now()
+			produced, err := h(m)
+			fmt.Printf("%s of %s, attempt %d: %v, in less than a minute: %t\n", middleware.HandlerName(ctx),
+				event.EventBase().AggregateID, middleware.Attempt(ctx), err, time.Since(begin) < time.Minute)
+			return produced, err
+		}
+	}
+	bus := must(membus.New(membus.Config{Registry: bank(), Retry: middleware.Retry{BaseDelay: time.Millisecond}}))
+	calls := 0
+	must(eventbus.Subscribe(bus, "book", func(context.Context, MoneyPaidIn) error {
+		if calls++; calls == 1 {
+			return errors.New("ledger is locked")
+		}
+		return nil
+	}, eventbus.WithMiddleware(middleware.Named("timing", timing))))
+	if err := bus.Publish(context.Background(), &MoneyPaidIn{Base: eventbus.NewBase("account-7")}); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// book of account-7, attempt 1: ledger is locked, in less than a minute: true
+	// book of account-7, attempt 2: <nil>, in less than a minute: true
 }
 
 func ExampleBus_Chain() {

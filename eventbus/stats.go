@@ -28,7 +28,8 @@ type Stats struct {
 	EventsProcessedFailed int64
 	// EventsSkipped counts events that no handler of this bus wanted.
 	EventsSkipped int64
-	// EventsHandedBack counts deliveries given back unfinished.
+	// EventsHandedBack counts deliveries that were given to handlers and back
+	// unfinished. The Report of a shutdown counts those too that still waited.
 	EventsHandedBack int64
 	// HandlersInvoked counts attempts of handlers, HandlerSuccesses and
 	// HandlerErrors their results (a panic is an error).

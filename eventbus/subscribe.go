@@ -138,9 +138,10 @@ func (b *Bus) SubscribeAll(s EventSubscriber, opts ...SubscribeOption) (*Subscri
 	return b.add(s.Name(), types, call, filter, opts)
 }
 
-// SubscribeToAllEvents adds a wildcard handler: it gets the events of every
-// type that the bus's registry knows, whether others handle them or not. Its
-// name must be new among all handlers of the bus.
+// SubscribeToAllEvents adds a wildcard handler, an object or a plain function as
+// [HandlerFunc]: it gets the events of every type that the bus's registry knows,
+// whether others handle them or not. Its name must be new among all handlers of
+// the bus.
 func (b *Bus) SubscribeToAllEvents(name string, h Handler, opts ...SubscribeOption) (*Subscription, error) {
 	call, filter := unpack(h)
 	return b.add(name, nil, call, filter, opts)
