@@ -34,7 +34,9 @@
 // handlers run: a handler may load and save the aggregate whose event it
 // handles.
 //
-// An event that the bus refuses for good (its type is not registered, it is too
-// large) is stored all the same, since the bus sees it after the append; it and
-// what follows of its aggregate stay pending until that is mended.
+// What a bus would refuse for good (a type that is not registered, an event that
+// is too large) it is asked about before the append: Save then returns an
+// [*InvalidError], and nothing happened. A [Publisher] without a Check method as
+// a bus has it cannot be asked; what it refuses is stored, and that and what
+// follows of its aggregate stays pending until it is mended.
 package aggregate
