@@ -39,9 +39,10 @@ type TopicConfig struct {
 	// oldest message of the topic, gets all of them and belongs to no consumer
 	// group: watermill-redisstream without ConsumerGroup and with FanOutOldestId
 	// "0", or a persistent gochannel. The context of the call ends when the read
-	// is over, which also ends the subscription. The Subscriber stays the
-	// caller's and is never closed here; context.AfterFunc can do it. Nil: the
-	// topic only buries, everything else is an ErrUnavailable.
+	// is over, which also ends the subscription, so the same Subscriber can be
+	// returned each time. It stays the caller's and is never closed here. Mind
+	// that closing a stock one mostly closes its client too. Nil: the topic only
+	// buries, everything else is an ErrUnavailable.
 	Subscribe func(ctx context.Context) (message.Subscriber, error)
 
 	// Settle is for a Pub/Sub that does not keep the order of a topic (gochannel
