@@ -129,23 +129,17 @@ func inConfig(err error) error {
 	seen := make(map[string]bool)
 	var errs []error
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); !seen[line] {
-			seen[line] = true
-			errs = append(errs, &configError{line: line, err: err})
-			err = nil
+		// Two parts may check one field; the first says enough.
+		line = strings.TrimSpace(line)
+		parts := strings.SplitN(line, ":", 3)
+		field := strings.Join(parts[:min(2, len(parts))], ":")
+		if !seen[field] {
+			seen[field] = true
+			errs = append(errs, errors.New(line))
 		}
 	}
 	return errors.Join(errs...)
 }
-
-// configError is a line of text; the first has what the problems wrap, too.
-type configError struct {
-	line string
-	err  error
-}
-
-func (e *configError) Error() string { return e.line }
-func (e *configError) Unwrap() error { return e.err }
 
 // stream returns the names of the stream and of its dead letters.
 func (c Config) stream() (main, dead string) {

@@ -159,6 +159,11 @@ func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*mess
 	}
 	var errs []error
 	for i, cmd := range req.cmds {
+		if cmd.(xadd).Val() != "" {
+			// Its id came. When the connection breaks behind it, go-redis gives the
+			// error to every command of the pipeline, this one included.
+			continue
+		}
 		if err := published(topic, cmd.Err()); err != nil {
 			if errs == nil {
 				errs = make([]error, len(req.cmds))

@@ -415,3 +415,5 @@ func TestLoss_NothingIsReportedWhereNothingIsLost(t *testing.T) {
 		t.Errorf("%d counted as lost, want none", n)
 	}
 }
+
+func deliveryCount(m *message.Message) int { return middleware.DeliveryFrom(m.Context()).Count }
