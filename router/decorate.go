@@ -48,8 +48,11 @@ var _ SubscriptionDrainer = (*Subscriber)(nil)
 // When sub closes its channel by itself the messages at hand are still handled,
 // the end is logged, and the output channel is closed.
 //
-// Close and Drain never close sub: it stays the caller's. A wrong
-// configuration is reported by Subscribe.
+// Close and Drain never close sub: it stays the caller's. A stock router that
+// closes does close what its handlers subscribe with, and a stock adapter often
+// its client with it: decorate for every handler that shares sub, or that of one
+// is closed while the others drain. A wrong configuration is reported by
+// Subscribe.
 func Decorate(sub message.Subscriber, cfg DrainConfig) *Subscriber {
 	s := &Subscriber{inner: sub, cfgErr: cfg.Validate(), subs: make(map[*subscription]struct{})}
 	if sub == nil {
