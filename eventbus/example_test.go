@@ -91,6 +91,58 @@ func ExampleNew() {
 	// run: <nil>
 }
 
+// Letters that can be listed and replayed, as messages of a topic on the same
+// Pub/Sub.
+func ExampleNew_deadLetters() {
+	ctx, stop := context.WithCancel(context.Background())
+	pubSub := gochannel.NewGoChannel(gochannel.Config{Persistent: true}, watermill.NopLogger{})
+	letters := must(dlq.NewTopic(dlq.TopicConfig{
+		Publisher: pubSub, Topic: "accounts.dlq",
+		Subscribe: func(context.Context) (message.Subscriber, error) { return pubSub, nil }, // reads from the beginning
+		Settle:    100 * time.Millisecond,                                                   // gochannel keeps no order; brokers do
+	}))
+	buried := make(chan struct{})
+	bus := must(eventbus.New(eventbus.Config{
+		Publisher: pubSub, Subscriber: pubSub, Topic: "accounts", Registry: bank(),
+		DeadLetters: letters, OnBuried: func(context.Context, dlq.Letter) { close(buried) },
+	}))
+	mended, booked := false, make(chan struct{})
+	must(eventbus.Subscribe(bus, "book", func(context.Context, MoneyPaidIn) error {
+		if !mended {
+			return middleware.Permanent(errors.New("no such ledger"))
+		}
+		close(booked)
+		return nil
+	}))
+	ran := make(chan error)
+	go func() { ran <- bus.Run(ctx) }()
+	<-bus.Running()
+
+	if err := bus.Publish(ctx, &MoneyPaidIn{Base: eventbus.NewBase("account-7"), Cents: 500}); err != nil {
+		log.Fatal(err)
+	}
+	<-buried
+	for letter, err := range bus.DeadLetters().List(ctx, dlq.Query{}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(letter.Handlers, letter.Reason, letter.ErrorMessage)
+	}
+	mended = true
+	report := must(bus.DeadLetters().ReplayAll(ctx, dlq.Query{Filter: dlq.Filter{Handler: "book"}}))
+	<-booked
+	fmt.Println(report.Replayed, "replayed,", must(bus.DeadLetters().Count(ctx)), "left")
+
+	stop()
+	fmt.Println("run:", <-ran)
+	must(bus.Shutdown(context.Background()))
+	_ = pubSub.Close()
+	// Output:
+	// [book] permanent_error no such ledger
+	// 1 replayed, 0 left
+	// run: <nil>
+}
+
 // A bus mounted on a router that the program has already, beside its other
 // handlers. Decorate keeps the router from closing the Subscriber that both use
 // while the bus still drains.
