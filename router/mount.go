@@ -29,7 +29,9 @@ type drains interface {
 // router drains m at its shutdown but does not close it.
 //
 // When m's Mount fails half way, what it had added stays: Watermill cannot
-// remove handlers. A name that is taken is [ErrDuplicateHandler].
+// remove handlers; they end as Watermill's own. m is not the router's to drain
+// then: it may be at work elsewhere. A name that is taken is
+// [ErrDuplicateHandler].
 func (r *Router) Mount(m Mounter) error {
 	if err := r.mount(m); err != nil {
 		return fmt.Errorf("router: mount: %w", err)
@@ -55,7 +57,13 @@ func (r *Router) mount(m Mounter) error {
 	}
 	r.mu.Unlock()
 
-	if err := mountOn(r.wm, m); err != nil || now == idle {
+	err := mountOn(r.wm, m)
+	if err != nil && drainable {
+		r.mu.Lock()
+		r.mounted = r.mounted[:len(r.mounted)-1] // under wiring: it is the last
+		r.mu.Unlock()
+	}
+	if err != nil || now == idle {
 		return err
 	}
 	select {

@@ -156,3 +156,17 @@ func TestMount_ClosingTheWatermillRouterDrainsTheBus(t *testing.T) {
 		t.Errorf("unacked = %v, want none", left)
 	}
 }
+
+// What could not be mounted may run somewhere else: it is not drained.
+func TestMount_WhatFailedIsNotDrained(t *testing.T) {
+	r := newRouter(t, router.Config{})
+	refused := errors.New("runs elsewhere")
+	b := &bus{err: refused}
+	if err := r.Mount(b); !errors.Is(err, refused) {
+		t.Fatal(err)
+	}
+	run(t, r)
+	if _, err := r.Shutdown(t.Context()); err != nil || b.drains.Load() != 0 {
+		t.Errorf("shutdown: %v, drained %d times", err, b.drains.Load())
+	}
+}
