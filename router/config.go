@@ -78,7 +78,8 @@ type DrainConfig struct {
 
 	// Key returns what orders a message: see Concurrency. Messages with an
 	// empty key have no order among each other. nil means the metadata
-	// aggregate_id. It is called from one goroutine a subscription.
+	// aggregate_id; so does a panic in it, which is logged. It is called from
+	// one goroutine a subscription.
 	Key func(*message.Message) string
 
 	// MaxInFlight bounds the messages of one subscription that were taken from

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -122,12 +123,24 @@ func (s *subscription) intake() bool {
 				return true
 			}
 			s.settles.received()
-			s.lanes.Add(s.cfg.Key(m), m)
+			s.lanes.Add(s.key(m), m)
 		case <-s.stopping:
 			<-s.slots
 			return false
 		}
 	}
+}
+
+// key survives what the user's function does with a message it did not expect:
+// it would end the process, again and again.
+func (s *subscription) key(m *message.Message) (key string) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("key function panicked, the aggregate id counts", "event_id", m.UUID, "error", fmt.Sprint(p))
+			key = aggregateID(m)
+		}
+	}()
+	return s.cfg.Key(m)
 }
 
 // handleRest waits until everything at hand is settled, or the subscription is
