@@ -69,13 +69,16 @@ func New(cfg Config) (*Bus, error) {
 	})
 	_, b.direct = b.cfg.Publisher.(direct.Transport)
 	if sub := b.cfg.Subscriber; sub != nil && !b.direct {
-		drainer, ok := sub.(router.Drainer)
-		if !ok {
-			drainer = router.Decorate(sub, router.DrainConfig{
+		switch sub := sub.(type) {
+		case router.SubscriptionDrainer:
+			b.sub = &given{SubscriptionDrainer: sub}
+		case router.Drainer:
+			b.sub = sub
+		default:
+			b.sub = router.Decorate(sub, router.DrainConfig{
 				Concurrency: b.cfg.Concurrency, Key: b.cfg.Key, DrainTimeout: b.cfg.DrainTimeout, Logger: b.log,
 			})
 		}
-		b.sub = drainer
 	}
 	if err := b.openLetters(); err != nil {
 		return nil, err

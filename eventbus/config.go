@@ -47,7 +47,9 @@ type Config struct {
 	Publisher message.Publisher
 	// Subscriber delivers them, and stays the caller's too. Nil makes a bus
 	// that can only publish. One that implements router.Drainer drains itself;
-	// any other is wrapped with router.Decorate.
+	// any other is wrapped with router.Decorate. Buses may share one, as long
+	// as it is no Drainer or a router.SubscriptionDrainer (what router.Decorate
+	// returns is): of another Drainer the first shutdown ends all subscriptions.
 	Subscriber message.Subscriber
 	// Registry knows the event types. Required.
 	Registry *Registry
@@ -65,7 +67,8 @@ type Config struct {
 
 	// Concurrency is how many events of different keys are handled at once, by
 	// a Subscriber that the bus wraps; 0 means 1: strictly in the order of the
-	// stream. Subscribers that drain themselves have their own.
+	// stream. Stock adapters mostly deliver one message at a time, whatever is
+	// set here. Subscribers that drain themselves have their own.
 	Concurrency int
 	// Key returns the ordering key of a message; nil means the aggregate id.
 	Key func(*message.Message) string
@@ -77,15 +80,17 @@ type Config struct {
 	HandlerTimeout time.Duration
 	// Middleware is the user's own around each message, the first outermost:
 	// inside the dead letters, outside the dispatch to handlers. What fails
-	// here is buried.
+	// here is buried without a retry. The event is not decoded yet: the package
+	// documentation names the metadata that tells of it.
 	Middleware []message.HandlerMiddleware
 	// HandlerMiddleware is the user's own around each attempt of each handler,
 	// outside that of the subscription.
 	HandlerMiddleware []message.HandlerMiddleware
 
 	// DeadLetters keeps the events that handlers gave up on, and stays the
-	// caller's. Nil means burial through Publisher on DeadLetterTopic: letters
-	// are safe there, but cannot be listed or replayed by this bus.
+	// caller's: a dlq.Topic on the same Pub/Sub, say. Nil means burial through
+	// Publisher on DeadLetterTopic: letters are as safe there as anything that
+	// it publishes, but cannot be listed or replayed by this bus.
 	DeadLetters dlq.Store
 	// DeadLetterTopic is used when DeadLetters is nil; empty means Topic plus
 	// ".dlq".

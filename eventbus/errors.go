@@ -8,7 +8,8 @@ import (
 
 // States and kinds of mistakes, to be tested for with errors.Is.
 var (
-	// ErrClosed is returned by every verb of a bus that was shut down.
+	// ErrClosed is returned by Publish, Subscribe, Run and Mount of a bus that
+	// was shut down, in all their forms.
 	ErrClosed = errors.New("eventbus: the bus is closed")
 	// ErrRunning is returned by Run and Mount when the bus already consumes:
 	// it does so once in its life.
@@ -16,6 +17,10 @@ var (
 	// ErrNoSubscriber is returned by Run and Mount of a bus that was opened
 	// without a Subscriber, to publish only.
 	ErrNoSubscriber = errors.New("eventbus: the bus has no Subscriber: it can publish only")
+	// ErrSubscriptionEnded is wrapped by what Run returns when the Subscriber
+	// closed the subscription though nobody had asked it to: nothing would be
+	// consumed any more. Stock adapters do so on an entry they cannot read.
+	ErrSubscriptionEnded = errors.New("eventbus: the subscriber ended the subscription by itself")
 	// ErrInvalidName is wrapped by every refusal of a name: names have 1 to 120
 	// bytes of ASCII letters, digits and _ - . : /
 	ErrInvalidName = errors.New("invalid name")

@@ -30,6 +30,8 @@ type life struct {
 	mu       sync.Mutex
 	running  bool // by Run or Mount, for good
 	router   *router.Router
+	consumer *message.Handler // what Watermill runs
+	draining bool             // the end of the subscription was asked for
 	drained  router.Report
 	stopping bool
 	consumes chan struct{} // closed when Run has subscribed
@@ -54,10 +56,11 @@ func (b *Bus) claim() error {
 
 // Run consumes until ctx ends or Shutdown is called, then drains within
 // DrainTimeout and returns: nil after a clean stop, an error that wraps
-// router.ErrCloseTimeout when handlers outlived the deadline, any other error
-// when consuming could not start. A bus runs once; publishing goes on until
-// Shutdown, which a program calls last. In memory there is nothing to consume:
-// Run waits.
+// router.ErrCloseTimeout when handlers outlived the deadline,
+// [ErrSubscriptionEnded] when the Subscriber went away by itself, any other
+// error when consuming could not start. A bus runs once; publishing goes on
+// until Shutdown, which a program calls last. In memory there is nothing to
+// consume: Run waits.
 func (b *Bus) Run(ctx context.Context) error {
 	if err := b.claim(); err != nil {
 		return err
@@ -84,16 +87,41 @@ func (b *Bus) Run(ctx context.Context) error {
 	}
 	b.life.router = r
 	b.life.mu.Unlock()
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		select {
-		case <-r.Running():
-			close(b.life.consumes)
-		case <-ended:
-		}
-	}()
-	return r.Run(ctx)
+	ended, lost := make(chan struct{}), make(chan bool, 1)
+	go func() { lost <- b.watch(r, ended) }()
+	err = r.Run(ctx)
+	close(ended)
+	if <-lost {
+		err = errors.Join(ErrSubscriptionEnded, err)
+	}
+	return err
+}
+
+// watch says when the bus consumes, and ends the router when the subscription
+// ended without having been asked: Run would go on and consume nothing.
+func (b *Bus) watch(r *router.Router, ended <-chan struct{}) (lost bool) {
+	select {
+	case <-r.Running():
+		close(b.life.consumes)
+	case <-ended:
+		return false
+	}
+	b.life.mu.Lock()
+	consumer := b.life.consumer
+	b.life.mu.Unlock()
+	select {
+	case <-consumer.Stopped():
+	case <-ended:
+		return false
+	}
+	b.life.mu.Lock()
+	lost = !b.life.draining
+	b.life.mu.Unlock()
+	if lost {
+		b.log.Error("subscription ended by itself, the bus stops", slog.String("topic", b.cfg.Topic), slog.String("group", b.cfg.Group))
+		_, _ = r.Shutdown(context.Background()) // Run returns its error
+	}
+	return lost
 }
 
 // Running is closed when [Bus.Run] has subscribed: from then on the bus
@@ -142,7 +170,10 @@ func (m mounted) Mount(r *message.Router) (err error) {
 			panic(p)
 		}
 	}()
-	r.AddConsumerHandler(name, b.cfg.Topic, b.sub, b.handle)
+	h := r.AddConsumerHandler(name, b.cfg.Topic, b.sub, b.handle)
+	b.life.mu.Lock()
+	b.life.consumer = h
+	b.life.mu.Unlock()
 	return nil
 }
 
@@ -158,6 +189,9 @@ func (b *Bus) Drain(ctx context.Context) (router.Report, error) {
 	if b.sub == nil {
 		return router.Report{}, nil
 	}
+	b.life.mu.Lock()
+	b.life.draining = true
+	b.life.mu.Unlock()
 	report, err := b.sub.Drain(ctx)
 	b.life.mu.Lock()
 	defer b.life.mu.Unlock()
