@@ -83,6 +83,9 @@ func (s *subscription) steps() []step {
 	if s.retry != nil {
 		retry = *s.retry
 	}
+	if retry.Logger == nil {
+		retry.Logger = b.log
+	}
 	retry.OnRetry = b.tellRetry(retry.OnRetry)
 	steps := []step{
 		{name: "Retry", mw: retry.Middleware},

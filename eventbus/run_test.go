@@ -1,6 +1,7 @@
 package eventbus_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -371,5 +372,33 @@ mail on OrderCreated: Retry > Stats > Timeout > Trace > Recover > handler
 `
 	if got := bus.Chain(); got != want {
 		t.Errorf("chain:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// What is tried again is told to the bus's logger: of an event that is buried
+// later, the letter has the last failure only.
+func TestRetry_IsLogged(t *testing.T) {
+	var log bytes.Buffer
+	bus := over(t, pubsub(t), func(c *eventbus.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	done := make(chan struct{})
+	attempts := 0
+	if _, err := eventbus.Subscribe(bus, "h", func(context.Context, OrderCreated) error {
+		if attempts++; attempts == 1 {
+			return errors.New("the first failure")
+		}
+		close(done)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("running", func(t *testing.T) {
+		run(t, bus)
+		if err := bus.Publish(t.Context(), created("1")); err != nil {
+			t.Fatal(err)
+		}
+		receive(t, done)
+	})
+	if !strings.Contains(log.String(), "the first failure") {
+		t.Errorf("log:\n%s", log.String())
 	}
 }
