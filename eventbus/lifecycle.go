@@ -132,9 +132,13 @@ func (b *Bus) Running() <-chan struct{} { return b.life.consumes }
 // Mount makes the bus's consumer half a handler of a Watermill router that the
 // caller owns, runs and closes. The handler is named leat.{topic}.{group}; a
 // router can have one of that name, a second is refused with [ErrDuplicate].
+// Mount before the router runs, or call its RunHandlers afterwards. Instead of
+// [Bus.Run], once.
+//
 // Closing the router drains the bus, as long as the router's CloseTimeout
-// allows. Mount before the router runs, or call its RunHandlers afterwards.
-// Instead of [Bus.Run], once.
+// allows; but no report tells of it, so call [Bus.Drain] before. Closing it also
+// closes the Subscribers of the router's other handlers: they must not share the
+// bus's, unless through router.Decorate.
 func (b *Bus) Mount(r *message.Router) error {
 	if r == nil {
 		return errors.New("eventbus: mount: the router is nil")
@@ -208,9 +212,9 @@ func (b *Bus) Drain(ctx context.Context) (router.Report, error) {
 // most. Handlers can publish until they are done.
 //
 // It returns the counts, and an error that wraps router.ErrCloseTimeout when
-// something outlived the deadline. A second call waits for the first one and
-// returns nil; before Run there is nothing to drain. It must not be called by
-// a handler.
+// something outlived the deadline (for a mounted bus router.ErrDrainDeadline).
+// A second call waits for the first one and returns nil; before Run there is
+// nothing to drain. It must not be called by a handler.
 func (b *Bus) Shutdown(ctx context.Context) (Report, error) {
 	b.life.mu.Lock()
 	if b.life.stopping {
