@@ -47,9 +47,11 @@ func stockRedis(t *testing.T) eventbustest.Harness {
 	return eventbustest.Harness{
 		Name: "a bus on the stock watermill-redisstream",
 		Open: func(t testing.TB, o eventbustest.Options) (eventbustest.Instance, error) {
+			t.Helper()
 			return openStockRedis(t, client, o)
 		},
 		OpenUnreachable: func(t testing.TB, o eventbustest.Options) (eventbustest.Instance, error) {
+			t.Helper()
 			away := *opts
 			away.Addr, away.MaxRetries, away.DialTimeout = "127.0.0.1:1", -1, 100*time.Millisecond
 			nowhere := redis.NewClient(&away)
@@ -81,12 +83,14 @@ func stockRedis(t *testing.T) eventbustest.Harness {
 			eventbustest.ParallelKeys:   "the adapter keeps one message in flight for each subscription",
 			eventbustest.Concurrency:    "the adapter keeps one message in flight for each subscription",
 			eventbustest.ForeignEntries: "an entry that is not in its form ends the adapter's subscription for good",
+			eventbustest.DeliveryLimit:  "the adapter does not look at how often Redis has delivered an entry",
 			eventbustest.SlowHandlers:   "the adapter claims by idle time, also what a live handler is working on, its own included",
 		},
 	}
 }
 
 func openStockRedis(t testing.TB, client redis.UniversalClient, o eventbustest.Options) (eventbustest.Instance, error) {
+	t.Helper()
 	config := redisstream.SubscriberConfig{
 		Client: client, ConsumerGroup: o.Group, Consumer: o.Consumer, BlockTime: 50 * time.Millisecond,
 		DisableIndefiniteInitialBlock: true, // else the reader of an idle stream outlives its subscription

@@ -29,7 +29,8 @@ type brokerTopic struct {
 
 type brokerGroup struct {
 	next int
-	back []int // to be delivered again, ascending
+	seen map[int]int // deliveries
+	back []int       // to be delivered again, ascending
 }
 
 func newBroker() *broker { return &broker{topics: map[string]*brokerTopic{}} }
@@ -92,11 +93,15 @@ type consumer struct {
 	group    string
 	prefetch int
 
+	// limit is after how many deliveries a message is buried instead; 0: never.
+	limit int
+	bury  func(*message.Message)
+
 	// Planted defects: the broker is told before the handler ran; a foreign entry
 	// ends the subscription; a group begins at the end whenever it subscribes; an
 	// unsettled message is delivered again after so long.
-	earlyAck, endsOnForeign, forgets bool
-	robs                             time.Duration
+	earlyAck, endsOnForeign, forgets, uncounted bool
+	robs                                        time.Duration
 }
 
 func (c *consumer) Close() error { return c.broker.Close() }
@@ -114,7 +119,7 @@ func (c *consumer) Subscribe(ctx context.Context, topic string) (<-chan *message
 	t := c.broker.topic(topic)
 	g := t.groups[group]
 	if g == nil {
-		g = &brokerGroup{}
+		g = &brokerGroup{seen: map[int]int{}}
 		t.groups[group] = g
 	}
 	if c.forgets {
@@ -183,7 +188,13 @@ func (c *consumer) take(ctx context.Context, t *brokerTopic, g *brokerGroup) (in
 		}
 		if i >= 0 {
 			m := t.log[i]
+			g.seen[i]++
+			dead := c.limit > 0 && !c.uncounted && g.seen[i] > c.limit
 			c.broker.mu.Unlock()
+			if dead {
+				c.bury(m)
+				continue
+			}
 			return i, m, true
 		}
 		change := t.change

@@ -29,6 +29,10 @@ func groupCases() []Case {
 			Why: "what a consumer was handling when it was killed is handled by another one of its group",
 		},
 		{
+			Name: "KillerIsBuried", Laws: []int{5, 8}, Need: []Feature{Broker, CrashRecovery, DeliveryLimit, Letters}, run: killerIsBuried,
+			Why: "an event that kills its consumer again and again is buried after the configured number of deliveries, and the others go on",
+		},
+		{
 			Name: "SlowHandlerIsNotRobbed", Laws: []int{8, 9}, Need: []Feature{Broker, SlowHandlers}, run: slowHandlerIsNotRobbed,
 			Why: "an event stays with its handler while that runs, however long it takes",
 		},
@@ -168,6 +172,45 @@ func deadConsumerIsReplaced(s *session) {
 		func() any { return fmt.Sprintf("%d of %d", ledger.Finished("reader"), len(events)) })
 	next.stop()
 	ledger.Check(s)
+}
+
+func killerIsBuried(s *session) {
+	const limit = 3
+	killer, next := place("killer", 1), place("innocent", 2)
+	began := make(chan struct{}, 100)
+	mortal := func(o *Options) { o.FastRecovery, o.MaxDeliveries = true, limit }
+	for life := range limit {
+		n := s.open(mortal)
+		g := s.gate()
+		n.on("reader", func(ctx context.Context, e placed) error {
+			if e.EventID != killer.EventID {
+				return nil
+			}
+			began <- struct{}{}
+			return g.wait(ctx)
+		})
+		n.run()
+		if life == 0 {
+			n.publish(killer)
+		}
+		wait(s, began, fmt.Sprintf("delivery %d of %d", life+1, limit))
+		n.crash()
+		g.open()
+	}
+	last := s.open(mortal)
+	got := last.record("reader")
+	last.run()
+	last.publish(next)
+	got.WaitFor(s, next)
+	var letters []dlq.Letter
+	s.until("the killer is buried", func() bool { letters = last.letters(dlq.Query{}); return len(letters) > 0 }, func() any { return last.Bus.Stats() })
+	if l := letters[0]; len(letters) != 1 || l.MessageID != killer.EventID || l.Reason != dlq.ReasonDeliveryLimit {
+		s.Errorf("%d letters, the first of %s for %q; want one of %s for %s", len(letters), l.MessageID, l.Reason, killer.EventID, dlq.ReasonDeliveryLimit)
+	}
+	last.stop()
+	if n := got.Count(killer); n != 0 {
+		s.Errorf("the killer was handled %d times after its last chance, want none", n)
+	}
 }
 
 func slowHandlerIsNotRobbed(s *session) {

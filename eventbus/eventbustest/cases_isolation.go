@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
 )
@@ -22,6 +24,10 @@ func isolationCases() []Case {
 		{
 			Name: "SlowHandlerHoldsUpNoOther", Laws: []int{3}, run: slowHandlerHoldsUpNoOther,
 			Why: "a slow handler does not hold up the other handlers of the same event",
+		},
+		{
+			Name: "MiddlewareReachesHandlers", run: middlewareReachesHandlers,
+			Why: "what a message middleware puts into the context is there in every handler, and handler middleware runs once for each attempt",
 		},
 		{
 			Name: "FailureIsNoRedelivery", Laws: []int{6}, run: failureIsNoRedelivery,
@@ -162,6 +168,47 @@ func slowHandlerHoldsUpNoOther(s *session) {
 	late.Want(s, e)
 	g.open()
 	s.published(done)
+}
+
+type markKey struct{}
+
+func middlewareReachesHandlers(s *session) {
+	var attempts tally
+	n := s.start(func(o *Options) {
+		o.Middleware = append(o.Middleware, func(next message.HandlerFunc) message.HandlerFunc {
+			return func(msg *message.Message) ([]*message.Message, error) {
+				msg.SetContext(context.WithValue(msg.Context(), markKey{}, "of "+msg.UUID))
+				return next(msg)
+			}
+		})
+		o.HandlerMiddleware = append(o.HandlerMiddleware, func(next message.HandlerFunc) message.HandlerFunc {
+			return func(msg *message.Message) ([]*message.Message, error) {
+				attempts.add("attempt", &placed{Base: eventbus.Base{EventID: msg.UUID}})
+				return next(msg)
+			}
+		})
+	})
+	marks := make(chan any, 10)
+	for _, name := range []string{"one", "two"} {
+		n.on(name, func(ctx context.Context, _ placed) error {
+			marks <- ctx.Value(markKey{})
+			if name == "two" {
+				return errPlanned
+			}
+			return nil
+		})
+	}
+	e := place("k", 1)
+	n.publish(e)
+	n.consumed(1)
+	for range 4 { // one, and three times two
+		if mark := wait(s, marks, "the handlers ran"); mark != "of "+e.EventID {
+			s.Errorf("a handler's context has %v, want the middleware's value", mark)
+		}
+	}
+	if got := attempts.of("attempt", e); got != 4 {
+		s.Errorf("the handler middleware ran %d times, want once for each of 4 attempts", got)
+	}
 }
 
 func failureIsNoRedelivery(s *session) {

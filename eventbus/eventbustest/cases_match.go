@@ -23,27 +23,41 @@ func matchCases() []Case {
 	}
 }
 
-// Two types of one Go name.
-func renamedOne(reg *eventbus.Registry, name string) (error, func(eventbus.AnyBus, func(string)) error, eventbus.Event) { //nolint:revive // the error is the registration's
+// twin is one of two types that have one Go name.
+type twin struct {
+	register  func(reg *eventbus.Registry, name string) error
+	subscribe func(bus eventbus.AnyBus, got func(string)) error
+	event     eventbus.Event
+}
+
+func firstTwin() twin {
 	type renamed struct {
 		eventbus.Base
 		One string `json:"one"`
 	}
-	return eventbus.Register[renamed](reg, name), func(bus eventbus.AnyBus, got func(string)) error {
-		_, err := eventbus.Subscribe(bus, "one", func(_ context.Context, e renamed) error { got("one " + e.EventType + " " + e.One); return nil })
-		return err
-	}, &renamed{Base: eventbus.NewBase("k"), One: "1"}
+	return twin{
+		register: func(reg *eventbus.Registry, name string) error { return eventbus.Register[renamed](reg, name) },
+		subscribe: func(bus eventbus.AnyBus, got func(string)) error {
+			_, err := eventbus.Subscribe(bus, "one", func(_ context.Context, e renamed) error { got("one " + e.EventType + " " + e.One); return nil })
+			return err
+		},
+		event: &renamed{Base: eventbus.NewBase("k"), One: "1"},
+	}
 }
 
-func renamedTwo(reg *eventbus.Registry, name string) (error, func(eventbus.AnyBus, func(string)) error, eventbus.Event) { //nolint:revive // the error is the registration's
+func secondTwin() twin {
 	type renamed struct {
 		eventbus.Base
 		Two string `json:"two"`
 	}
-	return eventbus.Register[renamed](reg, name), func(bus eventbus.AnyBus, got func(string)) error {
-		_, err := eventbus.Subscribe(bus, "two", func(_ context.Context, e renamed) error { got("two " + e.EventType + " " + e.Two); return nil })
-		return err
-	}, &renamed{Base: eventbus.NewBase("k"), Two: "2"}
+	return twin{
+		register: func(reg *eventbus.Registry, name string) error { return eventbus.Register[renamed](reg, name) },
+		subscribe: func(bus eventbus.AnyBus, got func(string)) error {
+			_, err := eventbus.Subscribe(bus, "two", func(_ context.Context, e renamed) error { got("two " + e.EventType + " " + e.Two); return nil })
+			return err
+		},
+		event: &renamed{Base: eventbus.NewBase("k"), Two: "2"},
+	}
 }
 
 func wireNameDecides(s *session) { s.twins("Invoice.Sent", "renamed") }
@@ -57,20 +71,21 @@ func prefixesDoNotMix(s *session) {
 func (s *session) twins(first, second string) {
 	s.Helper()
 	reg := newRegistry(s)
-	err1, on1, e1 := renamedOne(reg, first)
-	err2, on2, e2 := renamedTwo(reg, second)
-	if err1 != nil || err2 != nil {
-		s.Fatal(err1, err2)
+	one, two := firstTwin(), secondTwin()
+	for name, t := range map[string]twin{first: one, second: two} {
+		if err := t.register(reg, name); err != nil {
+			s.Fatal(err)
+		}
 	}
 	n := s.start(func(o *Options) { o.Registry = reg; o.Topic += "-" + first })
 	got := make(chan string, 10)
 	placed := n.record("bystander")
-	for _, on := range []func(eventbus.AnyBus, func(string)) error{on1, on2} {
-		if err := on(n.Bus, func(what string) { got <- what }); err != nil {
+	for _, t := range []twin{one, two} {
+		if err := t.subscribe(n.Bus, func(what string) { got <- what }); err != nil {
 			s.Fatal(err)
 		}
 	}
-	n.publish(e1, e2)
+	n.publish(one.event, two.event)
 	want := map[string]bool{"one " + first + " 1": true, "two " + second + " 2": true}
 	for range 2 {
 		what := wait(s, got, "both events handled")

@@ -312,7 +312,9 @@ func backoffEndsAtShutdown(s *session) {
 	if _, err := n.shutdown(50 * time.Millisecond); !errors.Is(err, router.ErrCloseTimeout) {
 		s.Errorf("Shutdown returned %v, want router.ErrCloseTimeout", err)
 	}
-	wait(s, done, "Publish returned")
+	if err := wait(s, done, "Publish returned"); (err != nil) != s.has(Synchronous) {
+		s.Errorf("Publish returned %v; only a publisher who waited for the handlers is told", err)
+	}
 	s.until("the event handed back", func() bool { return n.Bus.Stats().EventsHandedBack == 1 }, func() any { return n.Bus.Stats() })
 	s.handedBack(n)
 }

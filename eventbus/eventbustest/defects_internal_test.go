@@ -49,6 +49,7 @@ func TestRun_CatchesABusThatBreaksALaw(t *testing.T) {
 		{7, "a goroutine stays", "NoGoroutineIsLeft", plant{config: leak(t)}},
 		{8, "a restarted group begins at the end", "GroupGoesOnWhereItStopped", plant{consumer: func(c *consumer) { c.forgets = true }}},
 		{8, "a slow handler is robbed", "SlowHandlerIsNotRobbed", plant{consumer: func(c *consumer) { c.robs = 20 * time.Millisecond }}},
+		{8, "deliveries are not counted", "KillerIsBuried", plant{consumer: func(c *consumer) { c.uncounted = true }}},
 		{9, "lanes by nothing", "OrderByKeyThroughLanes", plant{config: func(c *eventbus.Config) { c.Key = func(m *message.Message) string { return m.UUID } }}},
 		{9, "the batch is published backwards", "OnePublishKeepsItsOrder", plant{publisher: backwards}},
 		{10, "more at once than allowed", "ConcurrencyIsABound", plant{config: func(c *eventbus.Config) { c.Concurrency *= 2 }}},
@@ -58,6 +59,14 @@ func TestRun_CatchesABusThatBreaksALaw(t *testing.T) {
 		{12, "the password is in the log", "SecretsShowNowhere", plant{config: func(c *eventbus.Config) { c.Logger.Info("connected", "url", "amqp://user:"+secret+"@localhost") }}},
 		{12, "payloads are in the log", "PayloadsAreNotLogged", plant{config: logPayloads}},
 
+		{0, "handlers do not get the context of the middleware", "MiddlewareReachesHandlers", plant{config: func(c *eventbus.Config) {
+			c.Middleware = append(c.Middleware, func(next message.HandlerFunc) message.HandlerFunc {
+				return func(m *message.Message) ([]*message.Message, error) {
+					m.SetContext(unmarked{m.Context()})
+					return next(m)
+				}
+			})
+		}}},
 		{0, "metadata gets lost", "EveryFieldArrives", plant{config: func(c *eventbus.Config) { c.Codec = forgetful{} }}},
 		{0, "counts are off", "CountsAreRight", plant{bus: func(bus *eventbus.Bus, _ *broker) Bus { return &miscounts{bus} }}},
 		{0, "listing consumes", "LettersAreListedWhole", plant{store: store(func(s *badStore) { s.consumes = true })}},
@@ -296,6 +305,16 @@ func (p *pretends) DeadLetters() *dlq.Queue {
 	return q
 }
 
+// unmarked hides what the case's middleware put into the context.
+type unmarked struct{ context.Context } //nolint:containedctx // it is one
+
+func (u unmarked) Value(key any) any {
+	if key == (markKey{}) {
+		return nil
+	}
+	return u.Context.Value(key)
+}
+
 type forgetful struct{ codec.JSON }
 
 func (f forgetful) Encode(h *codec.Header, event any) ([]byte, error) {
@@ -337,7 +356,7 @@ func (s *badStore) List(ctx context.Context, q dlq.Query) iter.Seq2[dlq.Letter, 
 	return func(yield func(dlq.Letter, error) bool) {
 		for l, err := range s.Store.List(ctx, q) {
 			if err == nil {
-				_, err = s.Store.Delete(ctx, l.ID)
+				_, err = s.Delete(ctx, l.ID)
 			}
 			if !yield(l, err) {
 				return

@@ -43,6 +43,9 @@ const (
 	// CrashRecovery: what a consumer was handling when it died is handled by
 	// another one of its group.
 	CrashRecovery Feature = "CrashRecovery"
+	// DeliveryLimit: an event that kills its consumer again and again is buried
+	// after Options.MaxDeliveries deliveries.
+	DeliveryLimit Feature = "DeliveryLimit"
 	// SlowHandlers: an event is not given to anybody else while its handler
 	// runs, however long that takes.
 	SlowHandlers Feature = "SlowHandlers"
@@ -65,7 +68,7 @@ const (
 
 var features = []Feature{
 	Broker, Synchronous, Order, ParallelKeys, Concurrency, NestedPublish, CompetingConsumers, IndependentGroups, History,
-	Resumes, Redelivers, CrashRecovery, SlowHandlers, Injection, ForeignEntries, Letters, Stalling, Owned, Secrets,
+	Resumes, Redelivers, CrashRecovery, DeliveryLimit, SlowHandlers, Injection, ForeignEntries, Letters, Stalling, Owned, Secrets,
 }
 
 // Lacks tells which features a bus does not have, each with the reason, which

@@ -61,6 +61,7 @@ func goChannel(blocking bool) eventbustest.Harness {
 			eventbustest.Resumes:            "what is published between two subscriptions is gone",
 			eventbustest.Redelivers:         "what a subscriber did not ack when it ended is gone",
 			eventbustest.CrashRecovery:      "what a subscriber did not ack when it ended is gone",
+			eventbustest.DeliveryLimit:      "nobody counts deliveries",
 			eventbustest.ForeignEntries:     "everything in it is a Watermill message",
 			eventbustest.Secrets:            "it has no address and no password",
 		},
@@ -82,6 +83,7 @@ func TestGoChannelBlocking(t *testing.T) { eventbustest.Run(t, goChannel(true)) 
 
 // Each lack is real: a case that needs the feature fails.
 func TestGoChannel_LacksWhatItSays(t *testing.T) {
+	t.Parallel()
 	for name, blocking := range map[string]bool{"free": false, "blocking": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -57,6 +57,10 @@ type Options struct {
 	DisableDLQ      bool
 	DrainTimeout    time.Duration
 
+	// MaxDeliveries is after how many deliveries an event that kills its consumer
+	// is buried. It is ignored by a bus that lacks [DeliveryLimit].
+	MaxDeliveries int
+
 	// FastRecovery asks for the shortest sensible time until the events of a
 	// dead consumer are given to others: [Harness].RecoveryTime.
 	FastRecovery bool
@@ -91,6 +95,9 @@ type Harness struct {
 	// ends with t.Cleanup; the suite shuts the bus down. A configuration that
 	// the bus refuses is returned as an error; what the harness itself cannot do
 	// is a t.Fatal.
+	// What a bus hands back must come again well within Patience: set times
+	// after which the broker or the adapter takes events from a consumer that
+	// is gone to a few seconds.
 	Open func(t testing.TB, o Options) (Instance, error)
 	// Lacks declares what the bus cannot do.
 	Lacks Lacks

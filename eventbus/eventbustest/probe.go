@@ -54,15 +54,7 @@ func (h Harness) shows(t *testing.T, f Feature) (shown string, tried []string) {
 
 // cannotTry tells that the harness itself, and not the bus, lacks the feature.
 func (h Harness) cannotTry(f Feature) bool {
-	switch f {
-	case Injection:
-		return h.Inject == nil
-	case ForeignEntries:
-		return h.InjectForeign == nil
-	case Secrets:
-		return len(h.Secrets) == 0
-	}
-	return false
+	return f == Injection && h.Inject == nil || f == ForeignEntries && h.InjectForeign == nil || f == Secrets && len(h.Secrets) == 0
 }
 
 // casesThatNeed returns the cases that need the feature; those that need

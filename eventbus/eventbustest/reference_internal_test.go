@@ -17,7 +17,6 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // plant is where a defect goes; the zero value plants none.
 type plant struct {
-	broker     func(*broker)
 	consumer   func(*consumer)
 	publisher  func(message.Publisher) message.Publisher
 	subscriber func(message.Subscriber) message.Subscriber
@@ -59,6 +58,13 @@ func reference(defect plant) Harness {
 					return Instance{}, err
 				}
 				cfg.DeadLetters = store
+				consumer.limit, consumer.bury = o.MaxDeliveries, func(m *message.Message) {
+					l := dlq.NewLetter(m)
+					l.Reason, l.Group = dlq.ReasonDeliveryLimit, o.Group
+					if _, err := store.Bury(context.Background(), l); err != nil {
+						t.Errorf("bury: %v", err)
+					}
+				}
 				if defect.store != nil {
 					cfg.DeadLetters = defect.store(store)
 				}

@@ -44,7 +44,7 @@ func (s *session) has(f Feature) bool {
 
 // ctx ends with the case's patience.
 func (s *session) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), s.h.Patience) //nolint:usetesting // it must live in cleanups, where t.Context has ended
+	ctx, cancel := context.WithTimeout(context.Background(), s.h.Patience) // not the test's, which ends before the cleanups
 	s.Cleanup(cancel)
 	return ctx
 }
@@ -124,7 +124,7 @@ func (n *node) run() {
 func (n *node) begin() {
 	ran := make(chan error, 1)
 	n.ran = ran
-	go func() { ran <- n.Bus.Run(context.Background()) }() //nolint:usetesting // Shutdown ends it, not the test's context
+	go func() { ran <- n.Bus.Run(context.Background()) }() // Shutdown ends it, not the test's context
 }
 
 // running waits until the bus consumes.
@@ -152,14 +152,14 @@ func (n *node) stop() eventbus.Report {
 // shutdown gives the drain so much time, and waits for Run.
 func (n *node) shutdown(within time.Duration) (eventbus.Report, error) {
 	n.s.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), within) //nolint:usetesting // it is called by cleanups, too
+	ctx, cancel := context.WithTimeout(context.Background(), within) // not the test's, which ends before the cleanups
 	defer cancel()
 	n.stopped = true
 	report, err := n.Bus.Shutdown(ctx)
 	if n.ran != nil {
 		select {
 		case ran := <-n.ran:
-			if ran != nil && err == nil {
+			if ran != nil && err == nil && !n.crashed {
 				n.s.Errorf("Run returned %v after a clean shutdown", ran)
 			}
 		case <-time.After(n.s.h.Patience):

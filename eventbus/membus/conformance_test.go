@@ -30,6 +30,7 @@ func TestConformance(t *testing.T) {
 			eventbustest.Resumes:            noBroker,
 			eventbustest.Redelivers:         "the publisher is told that its event is unknown; nobody else has it",
 			eventbustest.CrashRecovery:      "publisher and handlers die together",
+			eventbustest.DeliveryLimit:      noBroker,
 			eventbustest.SlowHandlers:       noBroker,
 			eventbustest.Injection:          "there is no wire to put a message on",
 			eventbustest.ForeignEntries:     "there is no wire to put an entry on",
