@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +18,16 @@ import (
 	"github.com/leat-go/leat/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv(envHelper) == "":
+		leaktest.Main(m)
+	case os.Getenv(envName) == "publisher":
+		os.Exit(publishForEver())
+	default:
+		os.Exit(helper())
+	}
+}
 
 // patience bounds every wait of these tests; none is expected to take long.
 const patience = 20 * time.Second
