@@ -79,7 +79,7 @@ func TestRun_CatchesABusThatBreaksALaw(t *testing.T) {
 				t.Parallel()
 			}
 			h := reference(d.plant).withDefaults()
-			h.Patience = 3 * time.Second
+			h.Patience = time.Second
 			c := caseNamed(t, d.caught)
 			if d.law > 0 && !containsLaw(c, d.law) {
 				t.Errorf("case %s does not say that it checks law %d: %v", c.Name, d.law, c.Laws)

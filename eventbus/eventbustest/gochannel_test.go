@@ -87,7 +87,7 @@ func TestGoChannel_LacksWhatItSays(t *testing.T) {
 	for name, blocking := range map[string]bool{"free": false, "blocking": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			eventbustest.ShowLacks(t, goChannel(blocking), time.Second)
+			eventbustest.ShowLacks(t, goChannel(blocking), 500*time.Millisecond)
 		})
 	}
 }
