@@ -1,0 +1,158 @@
+package kafkabus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// batch is the records of one PublishBatch. The client writes into them after
+// the caller may have left, so that what it reports is kept apart from what the
+// caller sees.
+type batch struct {
+	topic   string
+	records []kgo.Record
+	refused []error // before sending; nil: none
+	n       int     // of the refused
+
+	mu      sync.Mutex
+	left    int     // not answered
+	errs    []error // as the client reports them; nil: none yet
+	answers chan struct{}
+}
+
+func newBatch(topic string, n int) *batch {
+	return &batch{topic: topic, records: make([]kgo.Record, n), answers: make(chan struct{})}
+}
+
+func (b *batch) refuse(i int, err error) {
+	if b.refused == nil {
+		b.refused = make([]error, len(b.records))
+	}
+	b.refused[i] = err
+	b.n++
+}
+
+// send hands the records to the client and waits for the answers, or for the
+// end of ctx. The client gets a context that never ends: it looks at the first
+// of a partition's contexts only, and would fail everybody's records with it.
+func (b *batch) send(ctx context.Context, client *kgo.Client, room *room, forget func(string)) []error {
+	toSend := make([]*kgo.Record, 0, len(b.records)-b.n)
+	for i := range b.records {
+		if b.refused == nil || b.refused[i] == nil {
+			toSend = append(toSend, &b.records[i])
+		}
+	}
+	if len(toSend) == 0 {
+		return b.refused
+	}
+	if err := room.take(ctx, len(toSend)); err != nil {
+		return b.merge(func(int) error {
+			return notSent(b.topic, fmt.Errorf("the buffer is full: %w", err))
+		})
+	}
+	b.left = len(toSend)
+	go func() {
+		defer room.give(len(toSend))
+		results := client.ProduceSync(context.WithoutCancel(ctx), toSend...)
+		b.answered(results)
+	}()
+	select {
+	case <-b.answers:
+	case <-ctx.Done():
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.left > 0 {
+		// Nobody tells what is confirmed already: the client answers for all.
+		return b.merge(func(int) error {
+			return fmt.Errorf("kafkabus: publish to %q: %w: %w", b.topic, ErrUnknown, context.Cause(ctx))
+		})
+	}
+	if b.errs == nil {
+		return b.refused
+	}
+	for _, err := range b.errs {
+		if missing(err) {
+			forget(b.topic)
+			break
+		}
+	}
+	return b.merge(func(i int) error { return published(b.topic, b.errs[i]) })
+}
+
+func (b *batch) answered(results kgo.ProduceResults) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer close(b.answers)
+	b.left = 0
+	for _, r := range results {
+		if r.Err == nil {
+			continue
+		}
+		if b.errs == nil {
+			b.errs = make([]error, len(b.records))
+		}
+		for i := range b.records {
+			if &b.records[i] == r.Record {
+				b.errs[i] = r.Err
+			}
+		}
+	}
+}
+
+// merge returns an error, or nil, for each message.
+func (b *batch) merge(sent func(i int) error) []error {
+	errs := make([]error, len(b.records))
+	for i := range errs {
+		if b.refused != nil && b.refused[i] != nil {
+			errs[i] = b.refused[i]
+		} else {
+			errs[i] = sent(i)
+		}
+	}
+	return errs
+}
+
+// room bounds what is given to the client and not answered, below the bound at
+// which the client would block without looking at the caller's context. A
+// batch that is larger than all of it gets it alone.
+type room struct {
+	size int
+
+	mu    sync.Mutex
+	taken int
+	freed chan struct{} // closed and made anew when room is given back
+}
+
+func newRoom(size int) *room {
+	return &room{size: max(size, 1), freed: make(chan struct{})}
+}
+
+func (r *room) take(ctx context.Context, n int) error {
+	for {
+		r.mu.Lock()
+		if r.taken+n <= r.size || r.taken == 0 {
+			r.taken += n
+			r.mu.Unlock()
+			return nil
+		}
+		freed := r.freed
+		r.mu.Unlock()
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (r *room) give(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taken -= n
+	close(r.freed)
+	r.freed = make(chan struct{})
+}

@@ -1,0 +1,230 @@
+package kafkabus
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leat-go/leat/middleware"
+)
+
+// pollRecords bounds what one poll brings in: it is the part of MaxInFlight
+// that must be free when a partition is not paused.
+const pollRecords = 500
+
+// poll reads until ctx ends. No error ends it: each is a state to wait in.
+func (s *subscription) poll(ctx context.Context) {
+	pause := newBackoff(maxPause)
+	limit := min(pollRecords, max(1, s.cfg.MaxInFlight/2))
+	for ctx.Err() == nil {
+		fetches := s.client.PollRecords(ctx, limit)
+		if fetches.IsClientClosed() {
+			return
+		}
+		var failed error
+		fetches.EachError(func(_ string, id int32, err error) {
+			if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+				failed = s.readFailed(id, err)
+			}
+		})
+		read := 0
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			if p.Err == nil && p.Topic == s.topic {
+				read += len(p.Records)
+				s.take(p.FetchPartition, limit)
+			}
+		})
+		s.client.AllowRebalance()
+		if read > 0 {
+			s.readState.up(s.log)
+			pause = newBackoff(maxPause)
+		}
+		if failed != nil {
+			s.readState.down(s.log, failed)
+			s.recreate(ctx, failed)
+			pause.wait(ctx)
+		}
+	}
+}
+
+func (s *subscription) readFailed(id int32, err error) error {
+	var lost *kgo.ErrDataLoss
+	if errors.As(err, &lost) {
+		s.log.Error("records were lost on the brokers", "partition", id, "error", err)
+		return nil
+	}
+	return refused(err)
+}
+
+// recreate makes a topic that was deleted anew, if that is allowed.
+func (s *subscription) recreate(ctx context.Context, err error) {
+	if !missing(err) || s.cfg.Topics.DisableCreation {
+		return
+	}
+	if _, err := ensureTopic(ctx, s.client, s.topic, s.cfg.Topics); err != nil {
+		s.log.Debug("topic was not created anew", "error", err)
+	}
+}
+
+// take brings the records of one partition into its window and the lanes.
+func (s *subscription) take(f kgo.FetchPartition, limit int) {
+	if len(f.Records) == 0 {
+		return
+	}
+	t := s.table
+	t.mu.Lock()
+	p := t.parts[f.Partition]
+	if p == nil || p.moving || p.gone {
+		t.mu.Unlock()
+		return
+	}
+	expected, unsure := p.next, p.unsure
+	t.mu.Unlock()
+	if expected != noOffset && f.LogStartOffset > expected {
+		n := f.LogStartOffset - expected
+		s.stats.lost.Add(n)
+		s.log.Error("records were removed by the brokers before they were read", "partition", f.Partition, "records", n, "from", expected)
+	}
+	batch := make([]*entry, len(f.Records))
+	for i, r := range f.Records {
+		batch[i] = s.entry(p, r)
+		if r.Offset < unsure {
+			batch[i].delivery.Count = 0
+		}
+	}
+	work := open(batch)
+	pause, admitted := s.accept(p, batch, work, limit)
+	if !admitted {
+		return
+	}
+	if pause {
+		s.stats.pauses.Add(1)
+		s.client.PauseFetchPartitions(map[string][]int32{s.topic: {p.id}})
+		s.resumeIfRoomy(p)
+	}
+	if len(work) < len(batch) {
+		s.commits.wake(len(work) == 0) // tombstones are done at once
+	}
+}
+
+// accept puts what was read where it belongs, and reports whether to read no
+// more of the partition for now.
+func (s *subscription) accept(p *partition, batch, work []*entry, limit int) (pause, ours bool) {
+	t := s.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.moving || p.gone {
+		return false, false
+	}
+	p.next = batch[len(batch)-1].delivery.Offset + 1
+	p.add(batch)
+	if !p.paused && p.full(s.cfg.MaxInFlight-limit+1, s.cfg.MaxInFlightBytes) {
+		p.paused, pause = true, true
+	}
+	switch {
+	case s.cfg.MaxDeliveries == NoMaxDeliveries:
+		s.admit(work)
+	case !p.crash.begun:
+		p.pending = append(p.pending, work...)
+		if !p.crash.asked && len(work) > 0 {
+			p.crash.asked = true
+			at := p.position()
+			if at == noOffset {
+				at = work[0].delivery.Offset
+			}
+			s.begins.Go(func() { s.commits.begin(p, at) })
+		}
+	case p.crash.until > 0 || len(p.pending) > 0 || p.busy:
+		p.classify(work, s.cfg.MaxDeliveries)
+		p.pending = append(p.pending, work...)
+		s.admit(p.release())
+	default:
+		s.admit(work)
+	}
+	return pause, true
+}
+
+// resumeIfRoomy undoes a pause that came later than what would have ended it.
+func (s *subscription) resumeIfRoomy(p *partition) {
+	t := s.table
+	t.mu.Lock()
+	roomy := p.paused && p.roomy(s.cfg.MaxInFlight, s.cfg.MaxInFlightBytes)
+	if roomy || !p.paused {
+		p.paused = false
+		roomy = true
+	}
+	t.mu.Unlock()
+	if roomy {
+		s.client.ResumeFetchPartitions(map[string][]int32{s.topic: {p.id}})
+	}
+}
+
+// classify tells which of the records must be handled alone, and which was
+// caught. It is called with the table locked.
+func (p *partition) classify(batch []*entry, limit int) {
+	for _, e := range batch {
+		offset := e.delivery.Offset
+		if !p.crash.suspect(offset) {
+			continue
+		}
+		e.careful = true
+		deaths := p.crash.deaths(offset)
+		e.delivery.Count = 0
+		if p.crash.before.mark == offset {
+			e.delivery.Count = deaths + 1
+			e.over = deaths >= limit
+		}
+	}
+}
+
+func (s *subscription) entry(p *partition, r *kgo.Record) *entry {
+	e := &entry{p: p, epoch: r.LeaderEpoch, size: len(r.Key) + len(r.Value) + 256}
+	e.delivery = middleware.Delivery{
+		System: System, Topic: r.Topic, Group: s.cfg.ConsumerGroup, ID: position(r.Partition, r.Offset),
+		Partition: r.Partition, Offset: r.Offset, Count: 1,
+	}
+	if tombstone(r) {
+		e.settled = true
+		s.stats.tombstones.Add(1)
+		return e
+	}
+	msg, err := decode(r)
+	e.msg, e.delivery.Malformed = msg, err
+	for _, h := range r.Headers {
+		e.size += len(h.Key) + len(h.Value) + 32
+	}
+	switch {
+	case s.cfg.Key != nil:
+		e.delivery.Key = s.cfg.Key(msg)
+	case len(r.Key) > 0:
+		e.delivery.Key = string(r.Key)
+	default:
+		e.delivery.Key = keyOf(msg)
+	}
+	return e
+}
+
+// open leaves out what needs no handler.
+func open(batch []*entry) []*entry {
+	if countOpen(batch) == len(batch) {
+		return batch
+	}
+	var list []*entry
+	for _, e := range batch {
+		if !e.settled {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+func countOpen(batch []*entry) int {
+	n := 0
+	for _, e := range batch {
+		if !e.settled {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,192 @@
+package kafkabus
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-go/leat/router"
+)
+
+// The client calls these, one at a time, and never between a poll and
+// AllowRebalance.
+
+// assigned takes partitions on.
+func (s *subscription) assigned(_ context.Context, client *kgo.Client, got map[string][]int32) {
+	ids := got[s.topic]
+	s.stats.rebalances.Add(1)
+	if len(ids) == 0 {
+		return
+	}
+	s.table.mu.Lock()
+	for _, id := range ids {
+		p := newPartition(s.live, id)
+		select {
+		case <-s.stopping:
+			p.move()
+		default:
+		}
+		s.table.parts[id] = p
+	}
+	s.table.mu.Unlock()
+	client.ResumeFetchPartitions(map[string][]int32{s.topic: ids}) // a pause outlives an owner
+	s.log.Info("partitions assigned", "partitions", ids)
+}
+
+// offsetsFetched learns where the partitions begin, and what their last owners
+// had to say.
+func (s *subscription) offsetsFetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	note := func(id int32, offset int64, meta *string) {
+		p := s.table.parts[id]
+		if p == nil || p.crash.asked || offset < 0 {
+			return
+		}
+		p.committed, p.next = offset, offset
+		if meta != nil {
+			p.said = *meta
+			p.crash = inherit(*meta)
+			if p.crash.starts > 0 {
+				p.unsure = offset + int64(s.cfg.MaxInFlight)
+			}
+		}
+	}
+	for _, topic := range resp.Topics {
+		for _, p := range topic.Partitions {
+			note(p.Partition, p.Offset, p.Metadata)
+		}
+	}
+	for _, group := range resp.Groups {
+		for _, topic := range group.Topics {
+			for _, p := range topic.Partitions {
+				note(p.Partition, p.Offset, p.Metadata)
+			}
+		}
+	}
+	return nil
+}
+
+// revoked gives partitions up: their running handlers, and what is before them,
+// get RevokeTimeout to finish, then their contexts end; what is done is
+// committed before the group goes on.
+func (s *subscription) revoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	parts := s.table.some(gone[s.topic])
+	if len(parts) == 0 {
+		return
+	}
+	s.table.move(parts)
+	timer := time.NewTimer(s.cfg.RevokeTimeout)
+	defer timer.Stop()
+	if !s.awaitQuiet(parts, timer.C) {
+		for _, p := range parts {
+			p.kill(ErrPartitionLost)
+		}
+		timer.Reset(abandonAfter)
+		s.awaitQuiet(parts, timer.C)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	if err := s.commits.last(ctx, parts); err != nil {
+		s.log.Warn("partitions revoked: what was done could not be committed and is done again", "error", refused(err))
+	}
+	s.drop(parts)
+	s.log.Info("partitions revoked", "partitions", gone[s.topic])
+}
+
+// lost learns that partitions are somebody else's already.
+func (s *subscription) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	parts := s.table.some(gone[s.topic])
+	if len(parts) == 0 {
+		return
+	}
+	s.stats.lostPartitions.Add(int64(len(parts)))
+	s.table.move(parts)
+	for _, p := range parts {
+		p.kill(ErrPartitionLost)
+	}
+	// A commit that is under way carries the old generation, which is refused.
+	// One that would come later finds nothing to say.
+	s.drop(parts)
+	s.log.Warn("partitions lost: this member was thought dead, what it had in hand is handled by another", "partitions", gone[s.topic])
+}
+
+// awaitQuiet waits until nothing of the partitions is worth waiting for, and
+// reports false when the time is up or a drain has given up.
+func (s *subscription) awaitQuiet(parts []*partition, late <-chan time.Time) bool {
+	again := time.NewTicker(10 * time.Millisecond) // a rebalance and a drain may both wait for the token
+	defer again.Stop()
+	for _, p := range parts {
+		for !s.table.quiet(p) {
+			select {
+			case <-p.quiet:
+			case <-again.C:
+			case <-late:
+				return false
+			case <-s.abandon:
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// drop forgets partitions. Handlers that still run are left to themselves.
+func (s *subscription) drop(parts []*partition) {
+	s.commits.mu.Lock()
+	defer s.commits.mu.Unlock()
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	for _, p := range parts {
+		if p.gone {
+			continue
+		}
+		s.stats.handedBack.Add(int64(p.open))
+		p.gone = true
+		p.pending, p.window = nil, nil
+		p.open, p.want = 0, 0
+		p.kill(ErrPartitionLost)
+		close(p.abandon)
+		if s.table.parts[p.id] == p {
+			delete(s.table.parts, p.id)
+		}
+	}
+}
+
+// stop begins the drain, and bounds it by ctx, or by the configured time-out
+// when ctx has no deadline. Later calls add their bound: the earliest counts.
+func (s *subscription) stop(ctx context.Context) {
+	cancel := func() {}
+	if _, ok := ctx.Deadline(); !ok {
+		ctx, cancel = context.WithTimeout(ctx, s.cfg.DrainTimeout)
+	}
+	s.stopOnce.Do(func() {
+		s.began = time.Now()
+		close(s.stopping)
+	})
+	unwatch := context.AfterFunc(ctx, func() {
+		s.lateOnce.Do(func() { close(s.deadline) })
+	})
+	s.boundsMu.Lock()
+	defer s.boundsMu.Unlock()
+	s.bounds = append(s.bounds, func() { unwatch(); cancel() })
+	if s.ended {
+		s.releaseBounds()
+	}
+}
+
+// releaseBounds is called with boundsMu held.
+func (s *subscription) releaseBounds() {
+	s.ended = true
+	for _, free := range s.bounds {
+		free()
+	}
+	s.bounds = nil
+}
+
+var (
+	_ router.Drainer             = (*Subscriber)(nil)
+	_ router.SubscriptionDrainer = (*Subscriber)(nil)
+)

@@ -1,0 +1,78 @@
+package kafkabus
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// System names Kafka in deliveries, spans and metrics.
+const System = "kafka"
+
+// SubscriberStats are the counts of a [Subscriber] since it was made.
+type SubscriberStats struct {
+	Delivered     int64 // messages handed out, redeliveries after a nack included
+	Acked         int64 // records that are done: their offsets are committed soon
+	Nacked        int64
+	HandedBack    int64 // records read and not done, when a drain or a rebalance took them
+	Buried        int64 // records over MaxDeliveries
+	Tombstones    int64 // records without a value that only delete a key: passed over
+	Lost          int64 // records that retention removed before this group read them
+	Rebalances    int64
+	LostPartition int64 // partitions that were taken without asking: this member was thought dead
+	Commits       int64
+	Pauses        int64 // of a partition's fetching, because too much of it was in flight
+	Reconnections int64 // broken connections that were made anew
+	InFlight      int   // records read and not done, now
+}
+
+type counters struct {
+	delivered, acked, nacked, handedBack, buried, tombstones, lost, rebalances, lostPartitions, commits, pauses, reconnections atomic.Int64
+
+	broken atomic.Bool
+}
+
+// Stats returns the counts at this moment.
+func (s *Subscriber) Stats() SubscriberStats {
+	c := s.stats
+	stats := SubscriberStats{
+		Delivered: c.delivered.Load(), Acked: c.acked.Load(), Nacked: c.nacked.Load(), HandedBack: c.handedBack.Load(),
+		Buried: c.buried.Load(), Tombstones: c.tombstones.Load(), Lost: c.lost.Load(), Rebalances: c.rebalances.Load(),
+		LostPartition: c.lostPartitions.Load(), Commits: c.commits.Load(), Pauses: c.pauses.Load(), Reconnections: c.reconnections.Load(),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sub := range s.subs {
+		stats.InFlight += sub.table.open()
+	}
+	return stats
+}
+
+var (
+	_ kgo.HookBrokerConnect = (*counters)(nil)
+	_ kgo.HookBrokerRead    = (*counters)(nil)
+)
+
+// OnBrokerConnect is called by the client.
+func (c *counters) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	switch {
+	case err == nil:
+		if c.broken.Swap(false) {
+			c.reconnections.Add(1)
+		}
+	case !errors.Is(err, context.Canceled):
+		c.broken.Store(true)
+	}
+}
+
+// OnBrokerRead is called by the client. A connection that is idle may be closed
+// by either side; one that owes an answer may not.
+func (c *counters) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, _ int, _, _ time.Duration, err error) {
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, kgo.ErrClientClosed) {
+		c.broken.Store(true)
+	}
+}
