@@ -11,12 +11,12 @@ func memory() backend {
 	return backend{
 		name:  "memory",
 		title: "the in-memory bus",
-		open: func(_ context.Context, s setup) (orderBus, func() error, error) {
+		open: func(_ context.Context, s setup) (opened, error) {
 			bus, err := membus.New(membus.Config{
 				Registry: s.registry, Name: s.topic, Group: s.group,
 				Retry: s.retry, HandlerMiddleware: s.around, Logger: s.logger,
 			})
-			return bus, func() error { return nil }, err
+			return opened{bus: bus, close: func() error { return nil }}, err
 		},
 	}
 }

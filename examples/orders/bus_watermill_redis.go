@@ -14,16 +14,23 @@ import (
 
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/redisbus"
 )
 
 // watermillRedis is the facade on somebody else's Pub/Sub: Watermill's own
 // adapter for Redis Streams, as it is. It has one event in flight, whatever
 // -concurrency says.
+//
+// Several processes can share a group, and what a killed one had begun comes to
+// the others. But the adapter gives no sign of life for what it holds: an event
+// that is in hand, or waits for it, longer than deadAfter is taken from a
+// process that lives, and handled twice. Nor is there an end with an event that
+// kills its process each time.
 func watermillRedis() backend {
 	return backend{
 		name:  "watermill-redis",
 		title: "Redis, by Watermill's stock adapter",
-		uses:  []string{"redis"},
+		uses:  []string{"redis", "worker", "workers"},
 		check: func(o options) []error {
 			if _, err := redisOptions(o.redis); err != nil {
 				return []error{fmt.Errorf("-redis: %w", err)}
@@ -34,14 +41,14 @@ func watermillRedis() backend {
 	}
 }
 
-func openWatermillRedis(ctx context.Context, s setup) (_ orderBus, _ func() error, err error) {
+func openWatermillRedis(ctx context.Context, s setup) (_ opened, err error) {
 	var logger watermill.LoggerAdapter
 	if s.logger != nil {
 		logger = watermill.NewSlogLogger(s.logger)
 	}
 	opts, err := redisOptions(s.redis)
 	if err != nil {
-		return nil, nil, err
+		return opened{}, err
 	}
 	var closers []func() error
 	closeAll := func() error {
@@ -63,21 +70,22 @@ func openWatermillRedis(ctx context.Context, s setup) (_ orderBus, _ func() erro
 	pubOpts.MaxRetries = -1
 	pub, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: redis.NewClient(&pubOpts)}, logger)
 	if err != nil {
-		return nil, nil, err
+		return opened{}, err
 	}
 	closers = append(closers, pub.Close)
 	subClient := redis.NewClient(opts)
 	sub, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{
-		Client: subClient, ConsumerGroup: s.group, DisableIndefiniteInitialBlock: true,
+		Client: subClient, ConsumerGroup: s.group, Consumer: s.consumer, DisableIndefiniteInitialBlock: true,
+		MaxIdleTime: deadAfter, ClaimInterval: deadAfter / 5,
 	}, logger)
 	if err != nil {
-		return nil, nil, err
+		return opened{}, err
 	}
 	closers = append([]func() error{sub.Close}, closers...)
 	ping, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := subClient.Ping(ping).Err(); err != nil {
-		return nil, nil, fmt.Errorf("redis at %s does not answer: %w", opts.Addr, err)
+		return opened{}, fmt.Errorf("redis at %s does not answer: %w", opts.Addr, err)
 	}
 
 	// Dead letters are messages on a topic of their own; reading it needs a
@@ -96,7 +104,7 @@ func openWatermillRedis(ctx context.Context, s setup) (_ orderBus, _ func() erro
 		},
 	})
 	if err != nil {
-		return nil, nil, err
+		return opened{}, err
 	}
 	bus, err := eventbus.New(eventbus.Config{
 		Publisher: pub, Subscriber: sub, DeadLetters: letters, System: "redis",
@@ -104,9 +112,13 @@ func openWatermillRedis(ctx context.Context, s setup) (_ orderBus, _ func() erro
 		Retry: s.retry, HandlerMiddleware: s.around, Logger: s.logger,
 	})
 	if err != nil {
-		return nil, nil, err
+		return opened{}, err
 	}
-	return bus, closeAll, nil
+	stream, err := redisbus.NewInspector(redisbus.InspectorConfig{Client: subClient, Stream: s.topic, Group: s.group})
+	if err != nil {
+		return opened{}, err
+	}
+	return opened{bus: bus, group: redisGroup{stream: stream, name: s.group}, close: closeAll}, nil
 }
 
 // redisOptions reads the URL. What net/url says about a bad one can hold the

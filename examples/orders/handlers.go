@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/leat-go/leat/eventbus"
@@ -146,4 +147,34 @@ func (h *handlers) subscribe(bus eventbus.AnyBus, s say) error {
 	_, e4 := bus.SubscribeAll(&h.warehouse)
 	_, e5 := bus.SubscribeToAllEvents("audit", &h.audit)
 	return errors.Join(e1, e2, e3, e4, e5)
+}
+
+// outcome is what the handlers of one process, or of several, have made of the
+// events.
+type outcome struct {
+	Letters  int            `json:"letters"`
+	Payments int            `json:"payments"`
+	Cents    int64          `json:"cents"`
+	Reserved int            `json:"reserved"`
+	Shipped  int            `json:"shipped"`
+	Noted    map[string]int `json:"noted"`
+}
+
+func (h *handlers) outcome() outcome {
+	for _, mu := range [...]*sync.Mutex{&h.mail.mu, &h.ledger.mu, &h.warehouse.mu, &h.audit.mu} {
+		mu.Lock()
+		defer mu.Unlock()
+	}
+	return outcome{h.mail.sent, h.ledger.payments, h.ledger.cents, h.warehouse.reserved, h.warehouse.shipped, maps.Clone(h.audit.events)}
+}
+
+func (o *outcome) add(p outcome) {
+	o.Letters += p.Letters
+	o.Payments += p.Payments
+	o.Cents += p.Cents
+	o.Reserved += p.Reserved
+	o.Shipped += p.Shipped
+	for typ, n := range p.Noted {
+		o.Noted[typ] += n
+	}
 }

@@ -55,15 +55,15 @@ func (p *program) read(ctx context.Context, stdin io.Reader) error {
 }
 
 // summary tells what came of the input, when all is over.
-func (p *program) summary() {
+func (p *program) summary(o outcome, without string) {
 	if p.input == nil {
 		return
 	}
 	in := p.input
 	events, _ := p.tally.counts()
-	p.console.print("Read %s lines of %s in %.1f s: %s commands accepted, %s refused, %s events published.\n\nWhat the handlers made of them\n\n",
-		thousands(in.lines.Load()), in.name, in.took.Seconds(), thousands(in.accepted.Load()), thousands(in.refused.Load()), thousands(events))
-	outcome(p.console.out, p.handlers)
+	p.console.print("Read %s lines of %s in %.1f s: %s commands accepted, %s refused, %s events published.\n\nWhat the handlers made of them%s\n\n",
+		thousands(in.lines.Load()), in.name, in.took.Seconds(), thousands(in.accepted.Load()), thousands(in.refused.Load()), thousands(events), without)
+	made(p.console.out, o)
 }
 
 // run reads commands until the input or ctx ends. Commands of one order are

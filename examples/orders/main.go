@@ -2,10 +2,17 @@
 // events published, and handled by named handlers; one handler fails and it
 // alone is tried again; one event becomes a dead letter, is listed and
 // replayed. It runs in memory or on a broker, on a story of its own or on a
-// file of commands.
+// file of commands, in one process or in several that share the events.
 //
 //	go run ./examples/orders
 //	go run ./examples/orders -help
+//	go run ./examples/orders -bus=redis -workers=2 -input=examples/orders/testdata/orders.jsonl
+//
+// Several processes by hand, in two terminals, on one Redis and in one group;
+// Ctrl-C or Ctrl-D ends the worker:
+//
+//	go run ./examples/orders -bus=redis -worker
+//	go run ./examples/orders -bus=redis -input=examples/orders/testdata/orders.jsonl
 package main
 
 import (
@@ -43,13 +50,25 @@ func run(ctx context.Context, args []string, stdin io.Reader, c *console) int {
 		fmt.Fprintf(c.err, "These flags cannot work:\n%s(-help tells about them all)\n", indent(err.Error()))
 		return 2
 	}
-	p := &program{opt: opt, console: c, handlers: &handlers{}}
-	closeBus, err := p.open(ctx, backend)
-	if err != nil {
+	p := &program{opt: opt, console: c}
+	if opt.worker {
+		return p.serve(ctx, backend, stdin)
+	}
+	record := func(event, handler string) { p.tally.handled(0, event, handler) }
+	if err := p.open(ctx, backend, record); err != nil {
 		fmt.Fprintln(c.err, "cannot start:", err)
 		return 1
 	}
 	c.print("Orders over %s: topic %q, group %q.\n\n", backend.title, opt.topic, opt.group)
+	err = p.openShop()
+	if err == nil {
+		err = p.hire(ctx)
+	}
+	if err != nil {
+		p.crew.stop()
+		fmt.Fprintln(c.err, "cannot start:", errors.Join(err, p.shutDown(ctx)))
+		return 1
+	}
 
 	// The bus outlives ctx: Ctrl-C ends the input, Shutdown drains the bus.
 	interrupt := ctx
@@ -64,14 +83,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, c *console) int {
 		consumed <- err
 	}()
 	code := p.work(ctx, interrupt, stdin)
+	others := p.dismiss(context.WithoutCancel(ctx))
 
-	report, err := p.bus.Shutdown(context.WithoutCancel(ctx))
-	if err = errors.Join(err, <-consumed, closeBus()); err != nil {
+	drained, err := p.bus.Shutdown(context.WithoutCancel(ctx))
+	if err = errors.Join(err, <-consumed, p.closeBus()); err != nil {
 		fmt.Fprintln(c.err, "shutdown:", err)
 		code = max(code, 1)
 	}
-	p.summary()
-	c.print("\nStatistics\n\n")
-	statistics(c.out, p.bus.Stats(), p.bus.HandlerStats())
-	return max(code, verdict(c.out, c.err, p.tally, report))
+	return max(code, p.report(drained, others))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -11,7 +12,18 @@ import (
 	"github.com/leat-go/leat/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+// TestMain makes the test binary the program when a test, or the program under
+// test, starts it as a process.
+func TestMain(m *testing.M) {
+	const program = "LEAT_TEST_ORDERS"
+	if os.Getenv(program) != "" {
+		main()
+	}
+	if err := os.Setenv(program, "1"); err != nil {
+		panic(err)
+	}
+	leaktest.Main(m)
+}
 
 // screen is a stream that can be looked at while it is written.
 type screen struct {

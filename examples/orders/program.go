@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -22,55 +25,90 @@ const pace = 50 * time.Millisecond
 type program struct {
 	opt      options
 	console  *console
-	bus      orderBus
-	shop     *shop
-	handlers *handlers
-	tally    *tally
+	consumer string // the name of this process in the group
+	bus      eventbus.AnyBus
+	group    group // nil: nobody else can be in it
+	closeBus func() error
+	begun    time.Time
+	shop     *shop // nil in a worker
+	handlers handlers
+	tally    *tally // nil in a worker
+	crew     crew
 	input    *input // nil in the story
 }
 
-// open wires the program up: events, bus, handlers, aggregates.
-func (p *program) open(ctx context.Context, b backend) (func() error, error) {
+// open wires up what handles events: types, bus, handlers. Each success of a
+// handler is recorded.
+func (p *program) open(ctx context.Context, b backend, record func(event, handler string)) error {
 	reg, err := newRegistry()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var logger *slog.Logger
 	if p.opt.log {
 		logger = slog.New(slog.NewTextHandler(p.console.err, nil))
 	}
-	p.tally = newTally(reg)
-	bus, closeBus, err := b.open(ctx, setup{
-		options: p.opt, registry: reg, logger: logger,
+	around := []message.HandlerMiddleware{
+		middleware.Idempotency{Store: middleware.NewMemSeen(middleware.MemSeenConfig{})}.Middleware,
+		middleware.Named("Tally", recording(record)),
+	}
+	if p.opt.work > 0 {
+		around = append(around, middleware.Named("Work", working(p.opt.work)))
+	}
+	p.begun, p.consumer = time.Now(), fmt.Sprintf("orders-%d-%s", os.Getpid(), rand.Text()[:6])
+	o, err := b.open(ctx, setup{
+		options: p.opt, consumer: p.consumer, registry: reg, logger: logger, around: around,
 		retry: middleware.Retry{BaseDelay: pace, Jitter: middleware.NoJitter, OnRetry: p.onRetry},
-		around: []message.HandlerMiddleware{
-			middleware.Idempotency{Store: middleware.NewMemSeen(middleware.MemSeenConfig{})}.Middleware,
-			middleware.Named("Tally", p.tally.Middleware),
-		},
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	p.bus = bus
-	say := p.console.did
-	if p.opt.input != "" {
-		say = func(string, eventbus.Event, string, ...any) {}
+	p.bus, p.group, p.closeBus = o.bus, o.group, o.close
+	say := func(string, eventbus.Event, string, ...any) {}
+	if p.opt.story() {
+		say = p.console.did
 	}
-	if err := p.handlers.subscribe(bus, say); err != nil {
-		return nil, errors.Join(err, closeBus())
+	if err := p.handlers.subscribe(p.bus, say); err != nil {
+		return errors.Join(err, p.shutDown(ctx))
 	}
-	p.tally.learn(bus.HandlerStats())
+	return nil
+}
+
+// openShop wires up what makes events: the aggregates.
+func (p *program) openShop() error {
+	p.tally = newTally(p.bus.Registry(), 1+p.opt.workers)
+	p.tally.learn(p.bus.HandlerStats())
 	orders, err := aggregate.NewRepository(aggregate.Config[*Order]{
 		Type: orderType, New: func() *Order { return &Order{} },
-		Store: aggregate.NewMemStore(), Publisher: counting{bus, p.tally},
+		Store: aggregate.NewMemStore(), Publisher: counting{p.bus, p.tally},
 	})
 	p.shop = &shop{orders: orders}
-	return closeBus, err
+	return err
+}
+
+// shutDown is for a program that could not start.
+func (p *program) shutDown(ctx context.Context) error {
+	_, err := p.bus.Shutdown(context.WithoutCancel(ctx))
+	return errors.Join(err, p.closeBus())
+}
+
+// working makes a handler take that long.
+func working(d time.Duration) message.HandlerMiddleware {
+	return func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) {
+			select {
+			case <-time.After(d):
+				return next(msg)
+			case <-msg.Context().Done():
+				return nil, context.Cause(msg.Context())
+			}
+		}
+	}
 }
 
 // onRetry tells of each failed attempt in the story.
 func (p *program) onRetry(msg *message.Message, info middleware.RetryInfo) {
-	if p.opt.input == "" {
+	if p.opt.story() {
 		p.console.print("     %-10s attempt %d failed: %v; again in %v\n", middleware.HandlerName(msg.Context()), info.Attempt, info.Err, info.Delay.Round(time.Millisecond))
 	}
 }
@@ -96,11 +134,6 @@ func (p *program) work(ctx, interrupt context.Context, stdin io.Reader) int {
 		p.console.tell("%v", err)
 	}
 	return code
-}
-
-// settle waits until what was published has been handled.
-func (p *program) settle(ctx context.Context) error {
-	return p.tally.wait(ctx, p.opt.patience, p.bus.DeadLetters(), func() int64 { return p.bus.Stats().MessagesSentToDLQ })
 }
 
 // indent puts two spaces before each line, and ends with a newline.

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -59,45 +58,69 @@ func statistics(w io.Writer, s eventbus.Stats, handlers []eventbus.HandlerStats)
 	table(w, rows...)
 }
 
-// outcome tells what the handlers have made of the events.
-func outcome(w io.Writer, h *handlers) {
-	h.audit.mu.Lock()
-	defer h.audit.mu.Unlock()
+// report tells how it went, over all processes, when all is over. It returns the
+// exit code.
+func (p *program) report(drained eventbus.Report, others []string) int {
+	w := p.console.out
+	sum := final{Stats: p.bus.Stats(), Handlers: p.bus.HandlerStats(), Outcome: p.handlers.outcome(), Drained: drained}
+	var crashed, silent []string
+	parts := p.tally.parts()
+	for _, m := range p.crew {
+		if m.final != nil {
+			sum.add(*m.final)
+		} else {
+			silent = append(silent, m.name)
+		}
+		if parts[m.index].crashed {
+			crashed = append(crashed, m.name)
+		}
+	}
+	without := ""
+	if len(silent) > 0 {
+		without = " (without " + strings.Join(silent, ", ") + ", which could not tell)"
+	}
+	p.summary(sum.Outcome, without)
+	fmt.Fprintf(w, "\nStatistics%s\n\n", without)
+	statistics(w, sum.Stats, sum.Handlers)
+	if len(p.crew) > 0 {
+		fmt.Fprint(w, "\nWho handled how much\n\n")
+		shares(w, parts, p.crew, p.consumer)
+	}
+	fmt.Fprintf(w, "\nShut down in %s: %d finished meanwhile, %d handed back.\n", drained.Duration.Round(100*time.Microsecond), sum.Drained.Finished, sum.Drained.HandedBack)
+	foreign := 0
+	for _, part := range parts {
+		foreign += part.foreign
+	}
+	if foreign > 0 {
+		fmt.Fprintf(w, "Besides, handlers ran %s times on events that were on the topic from other runs.\n", thousands(foreign))
+	}
+	return p.tally.check(len(others) > 0).tell(w, p.console.err, crashed, others)
+}
+
+// made tells what the handlers have made of the events.
+func made(w io.Writer, o outcome) {
 	all := 0
-	for _, n := range h.audit.events {
+	for _, n := range o.Noted {
 		all += n
 	}
-	table(w,
-		fmt.Sprintf("mail\t%s letters to customers", thousands(h.mail.sent)),
-		fmt.Sprintf("ledger\t%s payments, %s in all", thousands(h.ledger.payments), money(h.ledger.cents)),
-		fmt.Sprintf("warehouse\t%s pieces reserved, %s parcels handed over", thousands(h.warehouse.reserved), thousands(h.warehouse.shipped)),
+	table(
+		w,
+		fmt.Sprintf("mail\t%s letters to customers", thousands(o.Letters)),
+		fmt.Sprintf("ledger\t%s payments, %s in all", thousands(o.Payments), money(o.Cents)),
+		fmt.Sprintf("warehouse\t%s pieces reserved, %s parcels handed over", thousands(o.Reserved), thousands(o.Shipped)),
 		fmt.Sprintf("audit\t%s events seen", thousands(all)),
 	)
 }
 
-// verdict closes the run: whether every accepted event was handled exactly
-// once by every handler that wants it. It returns the exit code.
-func verdict(out, errw io.Writer, t *tally, drained eventbus.Report) int {
-	events, runs := t.counts()
-	fmt.Fprintf(out, "\nShut down in %s: %d finished meanwhile, %d handed back.\n", drained.Duration.Round(100*time.Microsecond), drained.Finished, drained.HandedBack)
-	if t.foreign > 0 {
-		fmt.Fprintf(out, "Besides, handlers ran %s times on events that were on the topic from other runs.\n", thousands(t.foreign))
-	}
-	problems := t.problems()
-	if len(problems) == 0 {
-		fmt.Fprintf(out, "Check: all %s accepted events were handled exactly once by every handler that wants them (%s runs).\n", thousands(events), thousands(runs))
-		return 0
-	}
-	slices.Sort(problems)
-	fmt.Fprintf(errw, "Check FAILED: of %s accepted events, these were not handled exactly once by every handler that wants them:\n", thousands(events))
-	const shown = 10
-	for i, p := range problems {
-		if i == shown {
-			fmt.Fprintf(errw, "  and %s more\n", thousands(len(problems)-shown))
-			break
+// shares shows which process has handled how much.
+func shares(w io.Writer, parts []part, crew crew, consumer string) {
+	rows := []string{fmt.Sprintf("PROCESS\tCONSUMER\t%9s\t%9s\tEND", "EVENTS", "RUNS")}
+	for i, p := range parts {
+		name, consumer, end := "this one", consumer, "drained"
+		if i > 0 {
+			name, consumer, end = crew[i-1].name, crew[i-1].consumer, crew[i-1].end
 		}
-		fmt.Fprintln(errw, "  "+p)
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%9s\t%9s\t%s", name, consumer, thousands(p.events), thousands(p.runs), end))
 	}
-	fmt.Fprintln(errw, "Events that were handled 0 times may be with another consumer of the group, or still wait on the topic.")
-	return 1
+	table(w, rows...)
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -15,30 +13,36 @@ import (
 )
 
 // tally is the proof of the run: it knows which events were accepted and which
-// handlers want them, and counts, as a middleware around every attempt of
-// every handler, who has handled what.
+// handlers want them, and counts, for every process of the run, who has handled
+// what.
 type tally struct {
 	reg   *eventbus.Registry
 	wants map[string][]string // handlers by event type
 
-	mu      sync.Mutex
-	events  map[string]*counted // by event id
-	runs    int                 // successful runs of handlers
-	open    int                 // runs that are still to come
-	dead    int                 // those of them that a dead letter stands for
-	doubled int
-	foreign int // runs on events that this process did not publish
+	mu     sync.Mutex
+	events map[string]*counted // by event id
+	by     []part              // by process; the first one is this
+	open   int                 // runs that are still to come
+	dead   int                 // those of them that a dead letter stands for
 }
 
 // counted is one accepted event; runs and dead go with wants[typ].
 type counted struct {
 	typ, order string
-	runs       []int
+	runs       [][]int // the processes whose handler has succeeded
 	dead       []bool
 }
 
-func newTally(reg *eventbus.Registry) *tally {
-	return &tally{reg: reg, events: map[string]*counted{}}
+// part is what one process has done.
+type part struct {
+	events  int // of this run, at least one handler
+	runs    int // successful runs of handlers on them
+	foreign int // runs on events that this run did not publish
+	crashed bool
+}
+
+func newTally(reg *eventbus.Registry, processes int) *tally {
+	return &tally{reg: reg, events: map[string]*counted{}, by: make([]part, processes)}
 }
 
 // learn asks the bus who wants what. It is called once, after subscribing.
@@ -64,46 +68,57 @@ func (t *tally) accept(events []eventbus.Event) {
 		}
 		typ, _ := t.reg.NameOf(e) // Publish refuses what is not registered
 		n := len(t.wants[typ])
-		t.events[b.EventID] = &counted{typ: typ, order: b.AggregateID, runs: make([]int, n), dead: make([]bool, n)}
+		t.events[b.EventID] = &counted{typ: typ, order: b.AggregateID, runs: make([][]int, n), dead: make([]bool, n)}
 		t.open += n
 	}
 }
 
-// Middleware counts the runs that succeed.
-func (t *tally) Middleware(next message.HandlerFunc) message.HandlerFunc {
-	return func(msg *message.Message) ([]*message.Message, error) {
-		out, err := next(msg)
-		if err == nil {
-			t.handled(msg.UUID, middleware.HandlerName(msg.Context()))
+// recording tells record of each run of a handler that succeeds.
+func recording(record func(event, handler string)) message.HandlerMiddleware {
+	return func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) {
+			out, err := next(msg)
+			if err == nil {
+				record(msg.UUID, middleware.HandlerName(msg.Context()))
+			}
+			return out, err
 		}
-		return out, err
 	}
 }
 
-func (t *tally) handled(id, handler string) {
+// handled counts a run of a handler in a process.
+func (t *tally) handled(process int, id, handler string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := t.events[id]
+	p, c := &t.by[process], t.events[id]
 	if c == nil {
-		t.foreign++
+		p.foreign++
 		return
 	}
-	t.runs++
+	p.runs++
+	if !slices.ContainsFunc(c.runs, func(by []int) bool { return slices.Contains(by, process) }) {
+		p.events++
+	}
 	for i, name := range t.wants[c.typ] {
 		if name != handler {
 			continue
 		}
-		switch c.runs[i]++; {
-		case c.runs[i] > 1:
-			t.doubled++
-		case c.dead[i]: // replayed
+		if c.runs[i] = append(c.runs[i], process); len(c.runs[i]) > 1 {
+			continue
+		}
+		t.open--
+		if c.dead[i] { // replayed
 			t.dead--
 			c.dead[i] = false
-			t.open--
-		default:
-			t.open--
 		}
 	}
+}
+
+// crashed notes that a process ended before its time.
+func (t *tally) crashed(process int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.by[process].crashed = true
 }
 
 // bury enters the letters of this run and returns them; others are counted.
@@ -129,7 +144,7 @@ func (t *tally) enter(l dlq.Letter) bool {
 		return false
 	}
 	for i, name := range t.wants[c.typ] {
-		if slices.Contains(l.Handlers, name) && c.runs[i] == 0 && !c.dead[i] {
+		if slices.Contains(l.Handlers, name) && len(c.runs[i]) == 0 && !c.dead[i] {
 			c.dead[i] = true
 			t.dead++
 		}
@@ -151,64 +166,35 @@ func (t *tally) replayed(l dlq.Letter) {
 	}
 }
 
-// wait returns when every run that was due has happened or became a letter,
-// when nothing has happened for as long as the patience lasts, or with ctx.
-func (t *tally) wait(ctx context.Context, patience time.Duration, letters *dlq.Queue, buried func() int64) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	var known int64
-	last, since := -1, time.Now()
-	for {
-		if n := buried(); n != known {
-			if _, _, err := t.bury(ctx, letters); err != nil {
-				return fmt.Errorf("list the dead letters: %w", err)
-			}
-			known, since = n, time.Now()
-		}
-		t.mu.Lock()
-		due, runs := t.open-t.dead, t.runs+t.foreign
-		t.mu.Unlock()
-		if due == 0 {
-			return nil
-		}
-		if runs != last {
-			last, since = runs, time.Now()
-		}
-		if time.Since(since) > patience {
-			return nil // the check at the end tells what is missing
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
 // counts returns how many events were accepted and how many runs there were.
 func (t *tally) counts() (events, runs int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.events), t.runs
+	for _, p := range t.by {
+		runs += p.runs
+	}
+	return len(t.events), runs
 }
 
-// problems names the handlers that did not handle an event exactly once.
-func (t *tally) problems() []string {
+// state returns how many runs are due, how many things have happened so far,
+// and how many processes have crashed.
+func (t *tally) state() (due, happened, crashes int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var all []string
-	for id, c := range t.events {
-		for i, name := range t.wants[c.typ] {
-			switch n := c.runs[i]; {
-			case n == 1:
-			case n == 0 && c.dead[i]:
-				all = append(all, fmt.Sprintf("%s of order %s: %s gave up on it; it is a dead letter (event %s)", c.typ, c.order, name, id))
-			default:
-				all = append(all, fmt.Sprintf("%s of order %s: %s handled it %d times (event %s)", c.typ, c.order, name, n, id))
-			}
+	for _, p := range t.by {
+		happened += p.runs + p.foreign
+		if p.crashed {
+			crashes++
 		}
 	}
-	return all
+	return t.open - t.dead, happened + crashes, crashes
+}
+
+// parts returns what each process has done.
+func (t *tally) parts() []part {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.by)
 }
 
 // counting is the publisher of the repository: the bus, behind the tally.
