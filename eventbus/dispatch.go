@@ -205,6 +205,7 @@ func (s *subscription) looks() bool {
 func (d *delivery) settle(outcomes []outcome, subs []*subscription) error {
 	ran := false
 	var failures []middleware.HandlerFailure
+	var gaveUp []*subscription
 	for i := range outcomes {
 		o := &outcomes[i]
 		ran = ran || o.ran
@@ -215,9 +216,11 @@ func (d *delivery) settle(outcomes []outcome, subs []*subscription) error {
 		case middleware.IsDiscard(o.err):
 			d.bus.counts.discards.Add(1)
 		default:
-			subs[i].stats.letters.Add(1)
-			failures = append(failures, o.failure)
+			failures, gaveUp = append(failures, o.failure), append(gaveUp, subs[i])
 		}
+	}
+	for _, s := range gaveUp { // all of them, now that nobody handed the event back
+		s.stats.letters.Add(1)
 	}
 	if len(failures) > 0 {
 		return &middleware.HandlersError{Failures: failures}

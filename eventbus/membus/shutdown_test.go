@@ -96,3 +96,19 @@ func TestShutdown_LeavesNoLetterBecauseOfTheShutdown(t *testing.T) {
 		}
 	})
 }
+
+// A handler that gave up on an event that goes back as a whole has no letter.
+func TestHandlerStats_DeadLettersAreLetters(t *testing.T) {
+	bus := open(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	on(t, bus, "permanent", func(context.Context, OrderCreated) error { return middleware.Permanent(errors.New("no")) })
+	on(t, bus, "waits", func(ctx context.Context, _ OrderCreated) error { cancel(); <-ctx.Done(); return ctx.Err() })
+	if err := bus.Publish(ctx, created("1")); !errors.Is(err, eventbus.ErrUnknown) {
+		t.Errorf("err = %v", err)
+	}
+	for _, h := range bus.HandlerStats() {
+		if h.DeadLetters != 0 {
+			t.Errorf("%+v", h)
+		}
+	}
+}
