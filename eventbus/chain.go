@@ -1,14 +1,10 @@
 package eventbus
 
 import (
-	"context"
-	"fmt"
-	"iter"
 	"strings"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/middleware"
 )
 
@@ -33,27 +29,6 @@ func link(end message.HandlerFunc, steps []step) message.HandlerFunc {
 		end = steps[i].mw(end)
 	}
 	return end
-}
-
-// openLetters makes the dead letter verbs of the config.
-func (b *Bus) openLetters() error {
-	store := b.cfg.DeadLetters
-	if store == nil && !b.cfg.DisableDLQ {
-		topic, err := dlq.NewTopic(dlq.TopicConfig{Publisher: b.cfg.Publisher, Topic: b.cfg.DeadLetterTopic})
-		if err != nil {
-			return err
-		}
-		store = topic
-	}
-	if store == nil {
-		store = noLetters{}
-	}
-	queue, err := dlq.New(dlq.Config{Store: store, Publisher: b.replayer(), MaxReplays: b.cfg.MaxReplays})
-	if err != nil {
-		return err
-	}
-	b.store, b.letters = store, queue
-	return nil
 }
 
 // buildChain makes the message chain: what every message passes on its way to
@@ -163,18 +138,4 @@ func (b *Bus) Chain() string {
 		line(s.name+" on "+on, s.steps(), "handler")
 	}
 	return out.String()
-}
-
-// noLetters is the store of a bus with dead letters disabled.
-type noLetters struct{}
-
-var errDisabled = fmt.Errorf("%w: dead letters are disabled (Config.DisableDLQ)", dlq.ErrUnavailable)
-
-func (noLetters) Bury(context.Context, dlq.Letter) (string, error) { return "", errDisabled }
-func (noLetters) Count(context.Context) (int64, error)             { return 0, errDisabled }
-func (noLetters) Purge(context.Context) (int, error)               { return 0, errDisabled }
-func (noLetters) Get(context.Context, string) (dlq.Letter, error)  { return dlq.Letter{}, errDisabled }
-func (noLetters) Delete(context.Context, ...string) (int, error)   { return 0, errDisabled }
-func (noLetters) List(context.Context, dlq.Query) iter.Seq2[dlq.Letter, error] {
-	return func(yield func(dlq.Letter, error) bool) { yield(dlq.Letter{}, errDisabled) }
 }

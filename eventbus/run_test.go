@@ -319,6 +319,32 @@ func TestMiddleware_TimeoutAroundTheMessageBuries(t *testing.T) {
 	}
 }
 
+// Without a store the letters are safe on a topic, and whoever asks for them is
+// told what to set; never that there are none.
+func TestDeadLetters_WithoutAStoreAreBuriedAndNotListed(t *testing.T) {
+	ps := pubsub(t)
+	bus := over(t, ps, func(c *eventbus.Config) { c.DeadLetters = nil; c.Retry.MaxRetries = middleware.NoRetries })
+	letters, err := ps.Subscribe(t.Context(), "orders.dlq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := eventbus.Subscribe(bus, "h", func(context.Context, OrderCreated) error { return errors.New("no") }); err != nil {
+		t.Fatal(err)
+	}
+	run(t, bus)
+	if err := bus.Publish(t.Context(), created("1")); err != nil {
+		t.Fatal(err)
+	}
+	m := receive(t, letters)
+	m.Ack()
+	if l, err := dlq.FromMessage(m); err != nil || !slices.Equal(l.Handlers, []string{"h"}) {
+		t.Errorf("letter %+v, %v", l, err)
+	}
+	if _, err := bus.DeadLetters().Count(t.Context()); !errors.Is(err, dlq.ErrUnavailable) || !strings.Contains(err.Error(), "Config.DeadLetters") {
+		t.Errorf("count: %v", err)
+	}
+}
+
 func TestRun_WithoutSubscriber(t *testing.T) {
 	bus := open(t, &scripted{})
 	if err := bus.Run(t.Context()); !errors.Is(err, eventbus.ErrNoSubscriber) {
