@@ -145,20 +145,6 @@ func (x *bench) publisher() *redisbus.Publisher {
 	return newPublisher(x.b, redisbus.PublisherConfig{Client: x.client()})
 }
 
-// fill puts n events with that many keys on a stream.
-func (x *bench) fill(n, keys int) string {
-	stream := x.stream()
-	p := x.publisher()
-	for sent := 0; sent < n; {
-		var batch []*message.Message
-		for ; sent < n && len(batch) < 1000; sent++ {
-			batch = append(batch, benchMessage(fmt.Sprint("key-", sent%keys)))
-		}
-		x.check(p.Publish(stream, batch...))
-	}
-	return stream
-}
-
 func rawAdd(pipe redis.Pipeliner, stream string, m *message.Message) {
 	pipe.XAdd(context.Background(), &redis.XAddArgs{Stream: stream, Values: []any{
 		"_watermill_message_uuid", m.UUID, "metadata", rawMetadata, "payload", []byte(m.Payload),

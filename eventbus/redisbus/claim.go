@@ -19,21 +19,21 @@ type ownPending struct {
 	cursor  string
 }
 
-// claimOwn claims a page of them.
-func (r *reader) claimOwn(ctx context.Context, room int) error {
+// claimOwn claims a page of them, and reports whether there is another one.
+func (r *reader) claimOwn(ctx context.Context, room int) (again bool, err error) {
 	if r.own.limited && !r.suspectsFree() {
-		return nil
+		return false, nil
 	}
 	if r.own.limited {
 		r.own.limited, r.own.cursor = false, ""
 	}
 	rows, err := r.pending(ctx, r.own.cursor, 0, r.s.consumer, room)
 	if err != nil {
-		return err
+		return false, err
 	}
 	got, limited, err := r.claimRows(ctx, rows, claim{counted: r.own.counted})
 	if err != nil {
-		return err
+		return false, err
 	}
 	if len(got) > 0 {
 		r.s.log.Info("own unfinished entries taken up again", "entries", len(got))
@@ -45,35 +45,49 @@ func (r *reader) claimOwn(ctx context.Context, room int) error {
 		r.own = ownPending{}
 	default:
 		r.own.cursor = "(" + rows[len(rows)-1].ID
+		return true, nil
 	}
-	return nil
+	return false, nil
 }
 
 // claimDead claims what consumers left that give no sign of life any more.
 func (r *reader) claimDead(ctx context.Context) error {
 	now := time.Now()
-	if now.Before(r.watchAt) && !(r.hurried && r.suspectsFree()) {
+	due := !now.Before(r.watchAt) || r.hurried && r.suspectsFree()
+	if !due {
 		return nil
 	}
-	rows, err := r.pending(ctx, "", r.s.cfg.PendingIdleTime, "", r.s.cfg.BatchSize)
-	if err != nil {
-		return err
+	claimed, limited := 0, false
+	for page, after := 0, ""; page < watchPages && claimed == 0; page++ {
+		rows, err := r.pending(ctx, after, r.s.cfg.PendingIdleTime, "", r.s.cfg.BatchSize)
+		if err != nil {
+			return err
+		}
+		got, more, err := r.claimRows(ctx, rows, claim{counted: true, minIdle: r.s.cfg.PendingIdleTime})
+		if err != nil {
+			return err
+		}
+		claimed, limited = claimed+len(got), limited || more
+		if len(rows) < r.s.cfg.BatchSize {
+			break
+		}
+		after = "(" + rows[len(rows)-1].ID // a page full of suspects hides nobody
 	}
-	got, limited, err := r.claimRows(ctx, rows, claim{counted: true, minIdle: r.s.cfg.PendingIdleTime})
-	if err != nil {
-		return err
-	}
-	if len(got) > 0 {
-		r.s.stats.claimed.Add(int64(len(got)))
-		r.s.log.Info("entries of dead consumers claimed", "entries", len(got))
+	if claimed > 0 {
+		r.s.stats.claimed.Add(int64(claimed))
+		r.s.log.Info("entries of dead consumers claimed", "entries", claimed)
 	}
 	r.hurried = limited
-	if len(got) == 0 || limited {
+	if claimed == 0 || limited {
 		r.watchAt = now.Add(min(r.s.cfg.PendingIdleTime/4, longestWatch))
 		r.losses.watch(ctx, r, false)
 	}
 	return nil
 }
+
+// watchPages bounds how far one look goes when nothing on the first pages can
+// be claimed yet.
+const watchPages = 10
 
 // pending lists entries that are read and not acknowledged: from after, idle
 // for at least minIdle, of one consumer or of all.

@@ -73,7 +73,7 @@ func startHelper(t *testing.T, url, record, consumer string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self) //nolint:noctx // it is to be ended by a signal
+	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), envHelper+"="+url, envRecord+"="+record, envName+"="+consumer)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -87,6 +87,7 @@ func startHelper(t *testing.T, url, record, consumer string) *exec.Cmd {
 // random moment under load. What was confirmed is handled; what was finished is
 // not repeated after a SIGTERM.
 func TestCrash_SignalsAtRandomMoments(t *testing.T) {
+	t.Parallel()
 	kills := 50
 	if v := os.Getenv(envKills); v != "" {
 		n, err := strconv.Atoi(v)
@@ -192,7 +193,7 @@ func TestCrash_PublisherKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command(self) //nolint:noctx // it is to be ended by a signal
+		cmd := exec.Command(self)
 		cmd.Env = append(os.Environ(), envHelper+"="+server.URL(), envName+"=publisher")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

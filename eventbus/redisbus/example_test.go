@@ -2,6 +2,7 @@ package redisbus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 
@@ -19,60 +20,63 @@ type OrderCreated struct {
 }
 
 func Example() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	if err := invoices(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+}
 
+func invoices(ctx context.Context) error {
 	reg := eventbus.NewRegistry()
 	if err := eventbus.Register[OrderCreated](reg, "OrderCreated", eventbus.AggregateType("Order")); err != nil {
-		log.Fatal(err)
+		return err
 	}
 	bus, err := redisbus.Open(ctx, redisbus.Config{
 		URL: "redis://localhost:6379", StreamPrefix: "orders", ConsumerGroup: "billing", Concurrency: 16, Registry: reg,
 	})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	_, err = eventbus.Subscribe(bus, "send-invoice", func(_ context.Context, e OrderCreated) error {
 		fmt.Println("invoice for", e.CustomerID)
 		return nil
 	})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	if err := bus.Publish(ctx, &OrderCreated{Base: eventbus.NewBase("order-1"), CustomerID: "c-7"}); err != nil {
-		log.Fatal(err)
+		return err
 	}
-	if err := bus.Run(ctx); err != nil { // until ctx ends
-		log.Fatal(err)
-	}
-	if _, err := bus.Shutdown(context.Background()); err != nil {
-		log.Fatal(err)
-	}
+	err = bus.Run(ctx) // until ctx ends
+	_, shutdownErr := bus.Shutdown(context.WithoutCancel(ctx))
+	return errors.Join(err, shutdownErr)
 }
 
 // The transport in a plain Watermill project: nothing of leat's events.
 func ExampleSubscriber() {
-	ctx := context.Background()
+	if err := printOrders(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func printOrders(ctx context.Context) error {
 	client, err := redisbus.OpenClient(ctx, redisbus.ClientConfig{URL: "redis://localhost:6379"})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer client.Close()
 	sub, err := redisbus.NewSubscriber(redisbus.SubscriberConfig{Client: client, ConsumerGroup: "billing", Concurrency: 8})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	r.AddConsumerHandler("print", "orders", sub, func(m *message.Message) error {
 		fmt.Printf("%s\n", m.Payload)
 		return nil
 	})
-	if err := r.Run(ctx); err != nil {
-		log.Fatal(err)
-	}
+	return r.Run(ctx) // closes sub, which drains
 }
 
 func ExampleClientConfig() {

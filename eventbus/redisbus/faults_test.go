@@ -15,6 +15,7 @@ import (
 // Each fault is made for real while 16 publishers and a consumer work; the
 // oracle judges. The server keeps what it confirmed (AOF, fsync always).
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	for _, f := range []struct {
 		name  string
 		fault func(t *testing.T, server *brokers.Instance, admin *redis.Client, o *oracle)
@@ -24,6 +25,7 @@ func TestFaults(t *testing.T) {
 		check func(t *testing.T, o *oracle)
 	}{
 		{name: "all connections killed, again and again", repeats: true, fault: func(t *testing.T, _ *brokers.Instance, admin *redis.Client, o *oracle) {
+			t.Helper()
 			for range 10 {
 				if err := admin.Do(t.Context(), "client", "kill", "type", "normal", "skipme", "yes").Err(); err != nil {
 					t.Fatal(err)
@@ -32,11 +34,13 @@ func TestFaults(t *testing.T) {
 			}
 		}, check: reconnected},
 		{name: "server restarted", repeats: true, fault: func(t *testing.T, server *brokers.Instance, _ *redis.Client, _ *oracle) {
+			t.Helper()
 			if err := server.Restart(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}, check: reconnected},
 		{name: "server killed and started again", repeats: true, fault: func(t *testing.T, server *brokers.Instance, _ *redis.Client, _ *oracle) {
+			t.Helper()
 			if err := server.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -46,21 +50,25 @@ func TestFaults(t *testing.T) {
 			}
 		}, check: reconnected},
 		{name: "server sleeps", fault: func(t *testing.T, _ *brokers.Instance, admin *redis.Client, _ *oracle) {
+			t.Helper()
 			if err := admin.Do(t.Context(), "debug", "sleep", "1").Err(); err != nil {
 				t.Fatal(err)
 			}
 		}, check: silent},
 		{name: "all commands paused", fault: func(t *testing.T, _ *brokers.Instance, admin *redis.Client, _ *oracle) {
+			t.Helper()
 			if err := admin.Do(t.Context(), "client", "pause", "1000", "all").Err(); err != nil {
 				t.Fatal(err)
 			}
 		}, check: silent},
 		{name: "writes paused", fault: func(t *testing.T, _ *brokers.Instance, admin *redis.Client, _ *oracle) {
+			t.Helper()
 			if err := admin.Do(t.Context(), "client", "pause", "1000", "write").Err(); err != nil {
 				t.Fatal(err)
 			}
 		}, check: silent},
 		{name: "consumer deleted", fault: func(t *testing.T, _ *brokers.Instance, admin *redis.Client, o *oracle) {
+			t.Helper()
 			for range 5 {
 				if err := admin.XGroupDelConsumer(t.Context(), o.stream, "g", o.sub.ConsumerName()).Err(); err != nil {
 					t.Fatal(err)
@@ -69,11 +77,13 @@ func TestFaults(t *testing.T) {
 			}
 		}},
 		{name: "group deleted", repeats: true, fault: func(t *testing.T, _ *brokers.Instance, admin *redis.Client, o *oracle) {
+			t.Helper()
 			if err := admin.XGroupDestroy(t.Context(), o.stream, "g").Err(); err != nil {
 				t.Fatal(err)
 			}
 		}, check: recreated},
 		{name: "maxmemory reached", fault: func(t *testing.T, _ *brokers.Instance, admin *redis.Client, o *oracle) {
+			t.Helper()
 			if err := admin.ConfigSet(t.Context(), "maxmemory", "1mb").Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -89,6 +99,7 @@ func TestFaults(t *testing.T) {
 			}
 		}, check: silent},
 		{name: "password rotated", repeats: true, fault: func(t *testing.T, _ *brokers.Instance, admin *redis.Client, o *oracle) {
+			t.Helper()
 			if err := admin.Do(t.Context(), "acl", "setuser", "default", "off").Err(); err != nil {
 				t.Fatal(err)
 			}

@@ -20,7 +20,11 @@ func corners() []message.Metadata {
 		large[string(rune(0x4e00+i%20000))+string(rune('a'+i/20000))] = "v"
 	}
 	return []message.Metadata{
-		{"a": "b"}, {"": ""}, {"unicode": "ü😀\x00\r\n"}, {"raw": "\xff\xfe"}, wide, large,
+		{"a": "b"},
+		{"": ""},
+		{"unicode": "ü😀\x00\r\n"},
+		{"raw": "\xff\xfe"},
+		wide, large,
 		{"31": strings.Repeat("x", 31), "32": strings.Repeat("x", 32), "255": strings.Repeat("x", 255)},
 		{"256": strings.Repeat("x", 256), "65535": strings.Repeat("x", 65535), "65536": strings.Repeat("x", 65536)},
 	}

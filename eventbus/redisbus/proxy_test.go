@@ -28,6 +28,7 @@ func through(t *testing.T) (*proxy.Proxy, *brokers.Instance) {
 
 // The network's faults under load; the oracle judges.
 func TestFaults_Network(t *testing.T) {
+	t.Parallel()
 	for _, f := range []struct {
 		name  string
 		fault func(t *testing.T, p *proxy.Proxy, o *oracle)
@@ -56,6 +57,7 @@ func TestFaults_Network(t *testing.T) {
 			p.Flow(proxy.ToClient)
 		}},
 		{"refused for a while", func(t *testing.T, p *proxy.Proxy, _ *oracle) {
+			t.Helper()
 			if err := p.Refuse(); err != nil {
 				t.Fatal(err)
 			}

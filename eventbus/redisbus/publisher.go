@@ -215,7 +215,8 @@ func (p *Publisher) prepare(ctx context.Context, topic string, msgs []*message.M
 		if cap(arena)-len(arena) < most {
 			arena = make([]any, 0, most*(len(msgs)-i))
 		}
-		args := append(arena[len(arena):], "xadd", topic)
+		args := arena[len(arena):]
+		args = append(args, "xadd", topic)
 		switch {
 		case minID != "":
 			args = append(args, "minid", "~", minID)

@@ -87,7 +87,8 @@ func (r *reader) step(ctx context.Context) error {
 		return nil
 	}
 	if r.own.due {
-		if err := r.claimOwn(ctx, room); err != nil || r.own.due && !r.own.limited {
+		again, err := r.claimOwn(ctx, room)
+		if err != nil || again {
 			return err
 		}
 	}
@@ -97,7 +98,7 @@ func (r *reader) step(ctx context.Context) error {
 	if err := r.serveRequests(ctx); err != nil {
 		return err
 	}
-	if room = r.s.table.room(); room <= 0 || ctx.Err() != nil {
+	if room = r.s.table.room(); room <= 0 {
 		return nil
 	}
 	return r.readNew(ctx, min(room, r.s.cfg.BatchSize))
@@ -200,8 +201,13 @@ func (r *reader) readNew(ctx context.Context, count int) error {
 	if r.hurried || r.own.limited {
 		block = min(block, pollTime)
 	}
-	if r.busy() || ctx.Err() != nil {
+	if r.busy() {
 		block = -1
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	default:
 	}
 	read, err := r.cmd.XReadGroup(ctx, &redis.XReadGroupArgs{
 		Group: r.s.cfg.ConsumerGroup, Consumer: r.s.consumer,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -139,6 +140,66 @@ func TestRecovery_SlowLiveHandlersEntriesAreNeverTaken(t *testing.T) {
 			t.Errorf("delivery %d, want a heartbeat to count none", d.Count)
 		}
 		m.Ack()
+	}
+}
+
+// A process that was suspended finds its entries with others when it wakes up:
+// it must not take them back.
+func TestRecovery_HeartbeatTakesNothingBack(t *testing.T) {
+	client := shared(t)
+	stream := fill(t, client, 2)
+	log := &lines{}
+	sub := newSubscriber(t, redisbus.SubscriberConfig{Client: client, PendingIdleTime: 150 * time.Millisecond, Logger: slog.New(log), ConsumerName: "zombie"})
+	out := subscribe(t, sub, stream)
+	m := next(t, out)
+	id := middleware.DeliveryFrom(m.Context()).ID
+	if err := client.XClaim(t.Context(), &redis.XClaimArgs{Stream: stream, Group: "g", Consumer: "heir", Messages: []string{id}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is noticed", func() bool { return sub.Stats().TakenOver == 1 })
+	none(t, out, 200*time.Millisecond) // several heartbeats
+	rows, err := client.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: stream, Group: "g", Start: id, End: id, Count: 1}).Result()
+	if err != nil || len(rows) != 1 || rows[0].Consumer != "heir" {
+		t.Errorf("the entry is with %+v, %v, want the heir", rows, err)
+	}
+	if said := log.above(slog.LevelWarn); len(said) != 1 {
+		t.Errorf("it said %q, want one line", said)
+	}
+	// At the drain it hands back its own, and leaves the heir's alone.
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, _ = sub.Drain(ctx)
+	rows, err = client.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: stream, Group: "g", Start: "-", End: "+", Count: 9}).Result()
+	if err != nil || len(rows) != 2 || rows[0].Consumer != "heir" || rows[0].Idle > time.Minute || rows[1].Consumer != "zombie" || rows[1].Idle < time.Minute {
+		t.Errorf("after the drain: %+v, %v, want only the zombie's own to look idle", rows, err)
+	}
+}
+
+// A page full of suspects hides nobody behind it.
+func TestRecovery_SuspectsHideNobody(t *testing.T) {
+	client := shared(t)
+	stream := fill(t, client, 40)
+	ids := die(t, client, stream, "dead", 40)
+	deliveries(t, client, stream, "dead", 4, time.Hour, ids[:30]...)
+	deliveries(t, client, stream, "dead", 1, time.Hour, ids[30:]...)
+	out := subscribe(t, newSubscriber(t, redisbus.SubscriberConfig{Client: client, BatchSize: 10, MaxInFlight: 40, Concurrency: 20, PendingIdleTime: 100 * time.Millisecond}), stream)
+	var held []*message.Message
+	suspects := 0
+	for range 11 {
+		m := next(t, out)
+		if deliveryCount(m) == 5 {
+			suspects++
+		}
+		held = append(held, m)
+	}
+	if suspects != 1 {
+		t.Errorf("%d suspects in flight, want one beside the ten others", suspects)
+	}
+	for _, m := range held {
+		m.Ack()
+	}
+	for range 29 {
+		next(t, out).Ack()
 	}
 }
 

@@ -34,6 +34,7 @@ func TestStore_KeepsThePromisesOfDLQ(t *testing.T) {
 	for _, form := range []redisbus.Form{redisbus.FormWatermill, redisbus.FormText} {
 		t.Run(form.String(), func(t *testing.T) {
 			dlqtest.Run(t, func(t *testing.T) dlq.Store {
+				t.Helper()
 				s, _ := newStore(t, client, form)
 				return s
 			})
