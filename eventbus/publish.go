@@ -255,7 +255,9 @@ func (b *Bus) publishOne(ctx context.Context, msg *message.Message) error {
 // At most MaxBackground calls are under way: one more runs inline, as Publish,
 // and returns its error, so that a fast producer is slowed down and nothing is
 // dropped. The values of ctx are kept, its end is not: Shutdown waits for what
-// is under way. After Shutdown it returns [ErrClosed].
+// is under way. From a handler in memory, what the handler's context added is
+// not kept either, except for the span: in a chain of events without end each
+// would hold all that were before. After Shutdown it returns [ErrClosed].
 func (b *Bus) PublishInBackground(ctx context.Context, events ...Event) error {
 	if len(events) == 0 {
 		return nil
@@ -282,7 +284,7 @@ func (b *Bus) PublishInBackground(ctx context.Context, events ...Event) error {
 		return nil
 	}
 	b.counts.bgCreated.Add(1)
-	ctx = context.WithoutCancel(ctx)
+	ctx = handOn(ctx)
 	go func() {
 		defer b.gate.leave(nested)
 		defer func() { <-b.background }()

@@ -48,3 +48,36 @@ func TestMemory_FlatOverAMillionEvents(t *testing.T) {
 		t.Errorf("the live heap grew by %d bytes over %d events", grown, events-warm)
 	}
 }
+
+// A handler that publishes the next event in the background, with its context,
+// and so on: no event holds those before it.
+func TestMemory_FlatOverAChainOfEvents(t *testing.T) {
+	type key struct{}
+	const steps = 5000
+	bus := open(t)
+	done := make(chan runtime.MemStats)
+	heap := func() (m runtime.MemStats) {
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m
+	}
+	step := 0
+	on(t, bus, "next", func(ctx context.Context, e OrderCreated) error {
+		if ctx.Value(key{}) != "of the first publisher" {
+			t.Errorf("step %d: the publisher's value is gone", step)
+		}
+		if step++; step == steps {
+			done <- heap()
+			return nil
+		}
+		return bus.PublishInBackground(ctx, created(e.AggregateID))
+	})
+	before := heap()
+	if err := bus.Publish(context.WithValue(t.Context(), key{}, "of the first publisher"), created("1")); err != nil {
+		t.Fatal(err)
+	}
+	after := <-done
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 1<<20 {
+		t.Errorf("%d bytes more after %d steps", grown, steps)
+	}
+}
