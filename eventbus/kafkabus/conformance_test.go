@@ -1,0 +1,118 @@
+package kafkabus_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leat-go/leat/eventbus/eventbustest"
+	"github.com/leat-go/leat/eventbus/kafkabus"
+	"github.com/leat-go/leat/integration/brokers"
+	"github.com/leat-go/leat/integration/proxy"
+)
+
+// session is the session time-out of cases that ask for fast recovery.
+const session = 2 * time.Second
+
+// The conformance suite on a real Kafka, through a proxy for each bus, so that
+// a consumer can vanish and the brokers can fall silent: with four partitions,
+// and with one.
+func TestConformance(t *testing.T) {
+	addr := brokers.KafkaBrokers(t)
+	admin := shared(t)
+	for _, c := range []struct {
+		name       string
+		partitions int
+		given      bool
+		lacks      eventbustest.Lacks
+	}{
+		{"kafkabus, 4 partitions", 4, true, eventbustest.Lacks{
+			eventbustest.Synchronous: "Publish returns when Kafka has confirmed, not after the handlers",
+			eventbustest.Secrets:     "a client that is given holds the password; the next configuration has one",
+		}},
+		{"kafkabus, 1 partition", 1, false, eventbustest.Lacks{
+			eventbustest.Synchronous: "Publish returns when Kafka has confirmed, not after the handlers",
+			eventbustest.Owned:       "opened with addresses, the bus is given nothing",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			eventbustest.Run(t, eventbustest.Harness{
+				Name:     c.name,
+				Lacks:    c.lacks,
+				Patience: time.Minute,
+				Open: func(t testing.TB, o eventbustest.Options) (eventbustest.Instance, error) {
+					t.Helper()
+					return openThroughProxy(t, addr, c.partitions, c.given, o)
+				},
+				Inject: func(t testing.TB, topic string, m *message.Message) {
+					t.Helper()
+					publish(t, newPublisher(t, kafkabus.PublisherConfig{Client: admin}), topic+".stream", m)
+				},
+				InjectForeign: func(t testing.TB, topic string) {
+					t.Helper()
+					r := &kgo.Record{Topic: topic + ".stream", Value: []byte("temperature: 21")}
+					if err := admin.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+						t.Fatal(err)
+					}
+				},
+				RecoveryTime:     2 * session,
+				Secrets:          []string{brokers.KafkaPassword},
+				IgnoreGoroutines: []string{"twmb/franz-go", "integration/proxy"},
+				Serial:           true,
+			})
+		})
+	}
+}
+
+// through makes a client connect to a proxy, whatever address the brokers say.
+func through(p *proxy.Proxy) kgo.Opt {
+	return kgo.Dialer(func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, p.Addr())
+	})
+}
+
+func openThroughProxy(t testing.TB, addr string, partitions int, given bool, o eventbustest.Options) (eventbustest.Instance, error) {
+	t.Helper()
+	p, err := proxy.Start(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	cfg := kafkabus.Config{
+		BootstrapServers: addr, TopicPrefix: o.Topic, ConsumerGroup: o.Group, ConsumerName: o.Consumer,
+		Topics: kafkabus.TopicConfig{Partitions: partitions}, Options: []kgo.Opt{through(p)},
+		Registry: o.Registry, Codec: o.Codec, Concurrency: o.Concurrency, Retry: o.Retry, HandlerTimeout: o.HandlerTimeout,
+		Middleware: o.Middleware, HandlerMiddleware: o.HandlerMiddleware, MaxBackground: o.MaxBackground,
+		MaxPayloadBytes: o.MaxPayloadBytes, MaxReplays: o.MaxReplays, DisableDLQ: o.DisableDLQ, DrainTimeout: o.DrainTimeout,
+		TracerProvider: o.TracerProvider, Logger: o.Logger,
+	}
+	if o.FastRecovery {
+		cfg.SessionTimeout, cfg.HeartbeatInterval = session, session/5
+	}
+	instance := eventbustest.Instance{
+		Crash: func() { _ = p.Refuse(); p.Cut() },
+		Stall: func() func() {
+			p.Stall(proxy.ToServer)
+			return func() { p.Flow(proxy.ToServer) }
+		},
+	}
+	if given {
+		client, err := kafkabus.OpenClient(t.Context(), kafkabus.ClientConfig{BootstrapServers: addr, Options: cfg.Options})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		cfg.Client, cfg.BootstrapServers, cfg.Options = client, "", nil
+		instance.StillOpen = func() error { return client.Ping(t.Context()) }
+	}
+	bus, err := kafkabus.Open(t.Context(), cfg)
+	if err != nil {
+		return eventbustest.Instance{}, err
+	}
+	instance.Bus = bus
+	return instance, nil
+}
