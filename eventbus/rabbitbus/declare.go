@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -53,6 +54,12 @@ func (e *TopologyError) advice() string {
 var inequivalent = regexp.MustCompile(
 	`inequivalent arg '([^']*)' for \w+ '[^']*' in vhost '[^']*': received (?:the value )?(.+?)(?: of type '\w+')? but current is (.+)$`)
 
+// bare strips what the broker says around a value.
+func bare(value string) string {
+	value, _, _ = strings.Cut(strings.TrimPrefix(value, "the value "), " of type ")
+	return strings.Trim(value, "'")
+}
+
 func topologyError(kind, name string, err error) error {
 	if err == nil || brokerCode(err) == 0 {
 		return err
@@ -61,7 +68,7 @@ func topologyError(kind, name string, err error) error {
 	var answer *amqp.Error
 	if errors.As(err, &answer) {
 		if found := inequivalent.FindStringSubmatch(answer.Reason); found != nil {
-			t.Argument, t.Want, t.Have = found[1], found[2], found[3]
+			t.Argument, t.Want, t.Have = found[1], bare(found[2]), bare(found[3])
 		}
 	}
 	return t

@@ -2,6 +2,7 @@ package rabbitbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -62,6 +63,10 @@ func (c *Client) dial(ctx context.Context, raw string) (*link, error) {
 		}
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		var answer *amqp.Error
+		if errors.As(err, &answer) && (answer.Code == amqp.AccessRefused || answer.Code == amqp.NotAllowed) {
+			err = &RefusedError{Code: answer.Code, Err: err} // the client makes some of these up from a connection that is cut
 		}
 		return nil, &ConnectError{Addr: addr, Err: refused(err)}
 	}

@@ -15,6 +15,7 @@ type entry struct {
 	delivery middleware.Delivery
 	sess     *session
 	tag      uint64
+	again    bool // the broker says that it was delivered before
 	over     bool // delivered too often: to be buried
 
 	prev, next *entry // in the table

@@ -22,12 +22,6 @@ const suspectAfter = 3
 func (s *session) take(ctx context.Context, d *amqp.Delivery) {
 	e := s.entry(d)
 	s.table.add(e)
-	if d.Redelivered && s.sub.past.finished(e) {
-		// Handled here already; only its ack was lost.
-		s.sub.stats.repeated.Add(1)
-		s.settle(e)
-		return
-	}
 	crashes := e.delivery.Count - s.sub.past.forgiven(e)
 	if limit := s.sub.cfg.MaxDeliveries; limit == NoMaxDeliveries || crashes < max(2, min(suspectAfter, limit)) {
 		s.suspects = false
@@ -76,7 +70,7 @@ func (s *session) await(ctx context.Context, n int) bool {
 // entry makes an entry of a delivery.
 func (s *session) entry(d *amqp.Delivery) *entry {
 	msg, err := decode(d, s.sub.keyed)
-	e := &entry{msg: msg, sess: s, tag: d.DeliveryTag, delivery: middleware.Delivery{
+	e := &entry{msg: msg, sess: s, tag: d.DeliveryTag, again: d.Redelivered, delivery: middleware.Delivery{
 		System: System, Topic: s.sub.topic, Group: s.sub.cfg.ConsumerGroup, ID: strconv.FormatUint(d.DeliveryTag, 10),
 		Partition: dlq.NoPosition, Offset: dlq.NoPosition, Count: deliveries(d), Malformed: err,
 	}}

@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // patience bounds every wait of these tests; none is expected to take long.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // connect returns a client, closed with the test.
 func connect(t testing.TB, url string) *rabbitbus.Client {

@@ -124,6 +124,11 @@ func (s *subscription) work() {
 		switch {
 		case e.sess.isLost():
 			// The broker delivers it again.
+		case e.again && s.past.finished(e):
+			// Handled here already, perhaps while this one waited for its key's
+			// turn; only its ack was lost.
+			s.stats.repeated.Add(1)
+			s.settle(e)
 		case e.over:
 			s.bury(e)
 		default:

@@ -227,10 +227,10 @@ func (c TopologyConfig) Group(exchange, group string) Topology {
 	t := c.Exchange(exchange)
 	name := QueueName(exchange, group)
 	queue := Queue{Name: name, Durable: !c.Transient, AutoDelete: c.AutoDelete, Arguments: c.arguments(exchange, name)}
+	t.Queues = append(t.Queues, queue) // first: when it differs, nothing else is made
 	if !c.DisableDLQ {
 		t = t.and(c.Letters(exchange, group))
 	}
-	t.Queues = append(t.Queues, queue)
 	for _, b := range c.bindings(name) {
 		t.Bindings = append(t.Bindings, QueueBinding{Exchange: exchange, Queue: name, Binding: b})
 	}

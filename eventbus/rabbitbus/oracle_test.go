@@ -1,0 +1,189 @@
+package rabbitbus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/eventbus/rabbitbus"
+)
+
+// oracle publishes and consumes during a fault, and judges afterwards: what was
+// confirmed was handled, nothing was invented, and each key's first deliveries
+// were in order.
+type oracle struct {
+	t          testing.TB
+	topic      string
+	pub        *rabbitbus.Publisher
+	sub        *rabbitbus.Subscriber
+	log        *lines
+	publishing *rabbitbus.Client
+
+	mu        sync.Mutex
+	confirmed map[string]bool
+	tried     map[string]bool
+	refused   map[string]bool
+	handled   map[string]int
+	last      map[string]int // per key, the highest number handled
+	disorder  []string
+
+	holding func() bool // what the next handler waits for
+
+	stopPublishing context.CancelFunc
+	publishers     sync.WaitGroup
+	handlers       sync.WaitGroup
+}
+
+const oracleKeys = 16
+
+// observe starts publishers and a consumer on the server at the address.
+func observe(t testing.TB, url string, cfg rabbitbus.SubscriberConfig) *oracle {
+	t.Helper()
+	o := &oracle{
+		t: t, topic: "oracle", log: &lines{},
+		confirmed: map[string]bool{}, tried: map[string]bool{}, refused: map[string]bool{},
+		handled: map[string]int{}, last: map[string]int{},
+	}
+	cfg.Client, cfg.Logger = connect(t, url), slog.New(o.log)
+	if cfg.Concurrency == 0 {
+		cfg.Concurrency = 8
+	}
+	o.publishing = connect(t, url)
+	o.pub = newPublisher(t, rabbitbus.PublisherConfig{Client: o.publishing, Topology: cfg.Topology, Logger: cfg.Logger})
+	o.sub = newSubscriber(t, cfg)
+	out := subscribe(t, o.sub, o.topic)
+	o.handlers.Go(func() {
+		for m := range out {
+			o.handlers.Go(func() { o.handle(m) })
+		}
+	})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	o.stopPublishing = cancel
+	for key := range oracleKeys {
+		o.publishers.Go(func() { o.publish(ctx, key) })
+	}
+	return o
+}
+
+func (o *oracle) publish(ctx context.Context, key int) {
+	for n := 1; ctx.Err() == nil; n++ {
+		id := fmt.Sprintf("%d/%d", key, n)
+		o.mu.Lock()
+		o.tried[id] = true
+		o.mu.Unlock()
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		errs := o.pub.PublishBatch(bounded, o.topic, []*message.Message{msg(id, fmt.Sprint(key))})
+		cancel()
+		o.mu.Lock()
+		switch {
+		case errs == nil:
+			o.confirmed[id] = true
+		case !errors.Is(errs[0], rabbitbus.ErrUnknown):
+			o.refused[id] = true
+		}
+		o.mu.Unlock()
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// hold makes one handler wait until the condition holds.
+func (o *oracle) hold(until func() bool) {
+	o.t.Helper()
+	o.mu.Lock()
+	o.holding = until
+	o.mu.Unlock()
+	eventually(o.t, "what the handler waits for", until)
+}
+
+func (o *oracle) handle(m *message.Message) {
+	o.mu.Lock()
+	wait := o.holding
+	o.holding = nil
+	o.mu.Unlock()
+	for wait != nil && !wait() {
+		<-time.After(10 * time.Millisecond)
+	}
+	var key, n int
+	_, err := fmt.Sscanf(m.UUID, "%d/%d", &key, &n)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err != nil || !o.tried[m.UUID] || o.refused[m.UUID] {
+		o.disorder = append(o.disorder, "never published: "+m.UUID)
+	}
+	o.handled[m.UUID]++
+	k := fmt.Sprint(key)
+	if o.handled[m.UUID] == 1 {
+		if n < o.last[k] {
+			o.disorder = append(o.disorder, fmt.Sprintf("%s first came after %s/%d", m.UUID, k, o.last[k]))
+		}
+		o.last[k] = n
+	}
+	m.Ack()
+}
+
+// progress waits until n more events are confirmed and handled.
+func (o *oracle) progress(n int) {
+	o.t.Helper()
+	count := func() int {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		both := 0
+		for id := range o.confirmed {
+			if o.handled[id] > 0 {
+				both++
+			}
+		}
+		return both
+	}
+	target := count() + n
+	eventually(o.t, fmt.Sprintf("%d more events are confirmed and handled", n), func() bool { return count() >= target })
+}
+
+// judge ends publishing, waits for the rest, and checks. It returns how many
+// events were handled more than once.
+func (o *oracle) judge() (repeated int) {
+	o.t.Helper()
+	o.stopPublishing()
+	o.publishers.Wait()
+	lost := func() (ids []string) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		for id := range o.confirmed {
+			if o.handled[id] == 0 {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	}
+	deadline := time.Now().Add(patience)
+	for len(lost()) > 0 && time.Now().Before(deadline) {
+		<-time.After(10 * time.Millisecond)
+	}
+	if err := o.sub.Close(); err != nil {
+		o.t.Errorf("close: %v", err)
+	}
+	o.handlers.Wait()
+	if ids := lost(); len(ids) > 0 {
+		o.t.Errorf("%d confirmed events of %d were never handled: %.200v", len(ids), len(o.confirmed), fmt.Sprint(ids))
+	}
+	if len(o.disorder) > 0 {
+		o.t.Errorf("%d out of order or invented: %.300v", len(o.disorder), fmt.Sprint(o.disorder))
+	}
+	for _, n := range o.handled {
+		if n > 1 {
+			repeated++
+		}
+	}
+	o.t.Logf("confirmed %d, refused %d, tried %d, handled %d, repeated %d, %+v; log: %q",
+		len(o.confirmed), len(o.refused), len(o.tried), len(o.handled), repeated, o.sub.Stats(), o.log.all())
+	return repeated
+}
