@@ -58,9 +58,11 @@ func (b *Bus) claim() error {
 // DrainTimeout and returns: nil after a clean stop, an error that wraps
 // router.ErrCloseTimeout when handlers outlived the deadline,
 // [ErrSubscriptionEnded] when the Subscriber went away by itself, any other
-// error when consuming could not start. A bus runs once; publishing goes on
-// until Shutdown, which a program calls last. In memory there is nothing to
-// consume: Run waits.
+// error when consuming could not start. Subscribe the handlers first: an event
+// that comes before its handler is there is skipped, and does not come again.
+//
+// A bus runs once; publishing goes on until Shutdown, which a program calls
+// last. In memory there is nothing to consume: Run waits.
 func (b *Bus) Run(ctx context.Context) error {
 	if err := b.claim(); err != nil {
 		return err

@@ -139,7 +139,7 @@ func TestDeadLetter_Malformed(t *testing.T) {
 	if err != nil || *runs != 0 || len(g.letters) != 1 {
 		t.Fatalf("%v, %d runs, %d letters; want the letter without a run", err, *runs, len(g.letters))
 	}
-	if l := g.letters[0]; l.Reason != dlq.ReasonUndecodable || l.Handlers != nil || l.ErrorMessage != "no ink" || l.ErrorType != "*errors.errorString" {
+	if l := g.letters[0]; l.Reason != dlq.ReasonUndecodable || l.Handlers != nil || l.Attempts != 0 || l.ErrorMessage != "no ink" || l.ErrorType != "*errors.errorString" {
 		t.Errorf("letter %+v, want no handler blamed", l)
 	}
 }

@@ -57,7 +57,10 @@ func blame(ctx context.Context, l *dlq.Letter, err error) {
 		f := NewHandlerFailure(HandlerName(ctx), err)
 		l.Reason, l.Attempts, l.FirstFailedAt, l.LastFailedAt = reasonOf(err), f.Attempts, f.FirstAt, f.LastAt
 		l.ErrorType, l.ErrorMessage = typeOf(err), textOf(err)
-		if f.Handler != "" && l.Reason != dlq.ReasonUndecodable {
+		switch {
+		case l.Reason == dlq.ReasonUndecodable:
+			l.Attempts = 0 // no handler ever ran
+		case f.Handler != "":
 			l.Handlers = []string{f.Handler}
 		}
 		return

@@ -25,10 +25,18 @@ type carrier message.Metadata
 var _ propagation.TextMapCarrier = carrier(nil)
 
 func (c carrier) Get(key string) string {
-	if v := c[key]; len(v) <= maxCarried {
-		return v
+	v := c[key]
+	if len(v) > maxCarried {
+		return ""
 	}
-	return ""
+	if key == wire.Baggage && v != "" {
+		// The propagator would tell OpenTelemetry's error handler, which prints:
+		// whoever writes to the topic could fill our log.
+		if _, err := baggage.Parse(v); err != nil {
+			return ""
+		}
+	}
+	return v
 }
 
 func (c carrier) Set(key, value string) { c[key] = value }
