@@ -1,8 +1,10 @@
 package rabbitbus
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -31,6 +33,8 @@ func (l *line) await(f flying) bool {
 	select {
 	case <-f.sure.Done():
 	case <-l.lost:
+	case <-f.req.done: // its caller has gone
+		l.late(f)
 	case <-l.quit:
 		select {
 		case <-f.sure.Done():
@@ -48,6 +52,39 @@ func (l *line) await(f flying) bool {
 		return false
 	}
 	return true
+}
+
+// stallAfter is how long a confirmation may be late before the channel is given
+// up. What was written behind it waits for it.
+const stallAfter = 10 * time.Second
+
+// late waits for a confirmation that nobody waits for any more.
+func (l *line) late(f flying) {
+	timer := time.NewTimer(stallAfter)
+	defer timer.Stop()
+	select {
+	case <-f.sure.Done():
+	case <-l.lost:
+	case <-l.quit:
+	case <-timer.C:
+		if reason, _ := l.link.blocking(); reason != "" {
+			return // the broker reads nothing, and will
+		}
+		l.p.log.Warn("a confirmation did not come, the channel is given up")
+		go l.giveUp()
+		<-l.lost
+	}
+}
+
+// giveUp closes the channel, or when the broker does not even answer that, its
+// connection.
+func (l *line) giveUp() {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+	defer cancel()
+	_, err := within(ctx, func() (struct{}, error) { return struct{}{}, l.ch.Close() }, nil)
+	if err != nil && l.link.sock != nil {
+		_ = l.link.sock.Close() // seen by whoever reads from it
+	}
 }
 
 // outcome of a message that the broker answered for.

@@ -90,7 +90,9 @@ func (p *Publisher) failAll(err error) {
 }
 
 func (p *Publisher) openLine() (*line, error) {
-	link, ch, err := p.cfg.Client.channel(p.stop)
+	ctx, cancel := context.WithTimeout(p.stop, subscribeTimeout)
+	defer cancel()
+	link, ch, err := p.cfg.Client.channel(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +103,7 @@ func (p *Publisher) openLine() (*line, error) {
 		lost:    make(chan struct{}), quit: make(chan struct{}), settled: make(chan struct{}), known: make(map[string]bool),
 	}
 	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
-	if _, err := within(p.stop, func() (struct{}, error) { return struct{}{}, ch.Confirm(false) }, nil); err != nil {
+	if _, err := within(ctx, func() (struct{}, error) { return struct{}{}, ch.Confirm(false) }, nil); err != nil {
 		_ = ch.Close()
 		return nil, refused(err)
 	}
@@ -190,6 +192,8 @@ func (l *line) know(ctx context.Context, req *request) error {
 	if l.known[req.topic] {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
+	defer cancel()
 	if err := l.p.cfg.Client.ensure(ctx, l.p.cfg.Topology.Mode, req.plan(req.topic)); err != nil {
 		return err
 	}

@@ -63,6 +63,11 @@ func observe(t testing.TB, url string, cfg rabbitbus.SubscriberConfig) *oracle {
 			o.handlers.Go(func() { o.handle(m) })
 		}
 	})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%+v, %+v; log: %s", o.sub.Stats(), o.publishing.Stats(), o.log.all())
+		}
+	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	o.stopPublishing = cancel
 	for key := range oracleKeys {

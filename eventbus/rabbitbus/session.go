@@ -101,7 +101,11 @@ func (s *subscription) consume(ctx context.Context, sess *session) {
 	for {
 		if sess == nil {
 			var err error
-			if sess, err = s.open(ctx); err != nil {
+			opening, cancel := context.WithTimeout(ctx, subscribeTimeout)
+			sess, err = s.open(opening)
+			cancel()
+			if err != nil {
+				sess = nil
 				if ctx.Err() != nil {
 					return
 				}
