@@ -57,7 +57,13 @@ func NewMemStore(c MemConfig) *MemStore {
 	return &MemStore{max: c.Max, maxBytes: c.MaxBytes, letters: make(map[uint64]*Letter)}
 }
 
-// Bury keeps a copy of l under a new id, which it returns.
+// spareForReplays is how many letters over its bound a store takes when they
+// come back from replays.
+const spareForReplays = 8
+
+// Bury keeps a copy of l under a new id, which it returns. A full store still
+// takes a few letters that come back from a replay, whose own place becomes
+// free next.
 func (s *MemStore) Bury(ctx context.Context, l Letter) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", fmt.Errorf("dlq: bury: %w", context.Cause(ctx))
@@ -66,7 +72,14 @@ func (s *MemStore) Bury(ctx context.Context, l Letter) (string, error) {
 	size := int64(c.size())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.order) >= s.max || s.bytes+size > s.maxBytes {
+	room := s.max
+	maxBytes := s.maxBytes
+	if l.Replays > 0 {
+		// It comes back from a replay whose letter is still here, and goes when
+		// this one is safe: refused, the two would wait for each other.
+		room, maxBytes = room+spareForReplays, maxBytes+size
+	}
+	if len(s.order) >= room || s.bytes+size > maxBytes {
 		return "", &FullError{Letters: len(s.order), MaxCount: s.max, Bytes: s.bytes, MaxBytes: s.maxBytes}
 	}
 	s.last++

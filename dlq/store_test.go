@@ -71,17 +71,33 @@ func TestTopic_OnGochannel(t *testing.T) {
 	}
 }
 
+// first is a letter that was never replayed.
+func first(n int) dlq.Letter {
+	l := dlqtest.Letter(n)
+	l.Replays = 0
+	return l
+}
+
 func TestMemStore_FullRefusesAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	s := dlq.NewMemStore(dlq.MemConfig{Max: 2})
 	for n := range 2 {
-		if _, err := s.Bury(t.Context(), dlqtest.Letter(n)); err != nil {
+		if _, err := s.Bury(t.Context(), first(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var full *dlq.FullError
-	if _, err := s.Bury(t.Context(), dlqtest.Letter(2)); !errors.As(err, &full) || full.Letters != 2 || full.MaxCount != 2 {
+	if _, err := s.Bury(t.Context(), first(2)); !errors.As(err, &full) || full.Letters != 2 || full.MaxCount != 2 {
 		t.Fatalf("third letter in a store for two: %v, want a *FullError", err)
+	}
+	again := first(3)
+	again.Replays = 1 // its predecessor is still here, and goes when this one is safe
+	back, err := s.Bury(t.Context(), again)
+	if err != nil {
+		t.Fatalf("a letter that comes back from a replay: %v", err)
+	}
+	if err := s.Remove(t.Context(), back); err != nil {
+		t.Fatal(err)
 	}
 	if n, _ := s.Count(t.Context()); n != 2 {
 		t.Errorf("count = %d, want 2", n)
@@ -89,7 +105,7 @@ func TestMemStore_FullRefusesAndLosesNothing(t *testing.T) {
 	if err := s.Remove(t.Context(), "1"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Bury(t.Context(), dlqtest.Letter(2)); err != nil {
+	if _, err := s.Bury(t.Context(), first(2)); err != nil {
 		t.Errorf("after making room: %v", err)
 	}
 	if err := s.Remove(t.Context(), "1"); !errors.Is(err, dlq.ErrNotFound) {
@@ -100,7 +116,7 @@ func TestMemStore_FullRefusesAndLosesNothing(t *testing.T) {
 func TestMemStore_FullByBytes(t *testing.T) {
 	t.Parallel()
 	s := dlq.NewMemStore(dlq.MemConfig{MaxBytes: 10_000})
-	big := dlqtest.Letter(1)
+	big := first(1)
 	big.Payload = make([]byte, 8000)
 	id, err := s.Bury(t.Context(), big)
 	if err != nil {

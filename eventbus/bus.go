@@ -62,7 +62,7 @@ func New(cfg Config) (*Bus, error) {
 	b.kill, b.killNow = context.WithCancelCause(context.Background())
 	b.killed = &joint{ctx: b.kill}
 	b.background = make(chan struct{}, b.cfg.MaxBackground)
-	b.life.done, b.life.consumes = make(chan struct{}), make(chan struct{})
+	b.life.done, b.life.consumes, b.life.drainTurn = make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
 	b.tracer = tracing.New(tracing.Config{
 		TracerProvider: b.cfg.TracerProvider, MeterProvider: b.cfg.MeterProvider, Propagator: b.cfg.Propagator,
 		System: b.cfg.System, Topic: b.cfg.Topic, Group: b.cfg.Group, Disabled: b.cfg.DisableTracing,

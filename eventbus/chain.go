@@ -71,7 +71,7 @@ func (s *subscription) steps() []step {
 		timeout = s.timeout
 	}
 	if timeout > 0 {
-		steps = append(steps, step{name: "Timeout", mw: middleware.Timeout{After: timeout, Logger: b.log}.Middleware})
+		steps = append(steps, step{name: "Timeout", mw: middleware.Timeout{After: timeout, Logger: b.log, OnOverrun: b.overran}.Middleware})
 	}
 	steps = append(steps,
 		step{name: "Trace", mw: b.traceHandler},
@@ -103,6 +103,9 @@ func (b *Bus) traceHandler(next message.HandlerFunc) message.HandlerFunc {
 		return traced(msg)
 	}
 }
+
+// overran counts a handler that does not heed its context.
+func (b *Bus) overran(middleware.Overrun) { b.counts.overruns.Add(1) }
 
 // tellRetry lets the tracer know of retries, and whom the user told to.
 func (b *Bus) tellRetry(user func(*message.Message, middleware.RetryInfo)) func(*message.Message, middleware.RetryInfo) {

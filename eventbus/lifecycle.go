@@ -27,15 +27,16 @@ type Report struct {
 }
 
 type life struct {
-	mu       sync.Mutex
-	running  bool // by Run or Mount, for good
-	router   *router.Router
-	consumer *message.Handler // what Watermill runs
-	draining bool             // the end of the subscription was asked for
-	drained  router.Report
-	stopping bool
-	consumes chan struct{} // closed when Run has subscribed
-	done     chan struct{} // closed when the first Shutdown is through
+	mu        sync.Mutex
+	running   bool // by Run or Mount, for good
+	router    *router.Router
+	consumer  *message.Handler // what Watermill runs
+	draining  bool             // the end of the subscription was asked for
+	drainTurn chan struct{}    // held by the Drain that is under way
+	drained   router.Report
+	stopping  bool
+	consumes  chan struct{} // closed when Run has subscribed
+	done      chan struct{} // closed when the first Shutdown is through
 }
 
 // claim makes the caller the one that consumes.
@@ -79,7 +80,7 @@ func (b *Bus) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Mount(mounted{b}); err != nil {
+	if err := r.Mount(mounted{b, b.sub}); err != nil {
 		return err
 	}
 	b.life.mu.Lock()
@@ -138,9 +139,9 @@ func (b *Bus) Running() <-chan struct{} { return b.life.consumes }
 // [Bus.Run], once.
 //
 // Closing the router drains the bus, as long as the router's CloseTimeout
-// allows; but no report tells of it, so call [Bus.Drain] before. Closing it also
-// closes the Subscribers of the router's other handlers: they must not share the
-// bus's, unless through router.Decorate.
+// allows; [Bus.Shutdown] reports it. Closing it also closes the Subscribers of the
+// router's other handlers: they must not share the bus's, unless through
+// router.Decorate; or call [Bus.Drain] first.
 func (b *Bus) Mount(r *message.Router) error {
 	if r == nil {
 		return errors.New("eventbus: mount: the router is nil")
@@ -151,7 +152,7 @@ func (b *Bus) Mount(r *message.Router) error {
 	if b.direct {
 		return nil
 	}
-	err := mounted{b}.Mount(r)
+	err := mounted{b, guest{b}}.Mount(r)
 	if err != nil {
 		b.life.mu.Lock()
 		b.life.running = false
@@ -161,7 +162,10 @@ func (b *Bus) Mount(r *message.Router) error {
 }
 
 // mounted is the bus as the router's guest.
-type mounted struct{ bus *Bus }
+type mounted struct {
+	bus *Bus
+	sub message.Subscriber
+}
 
 // Mount adds the handler.
 func (m mounted) Mount(r *message.Router) (err error) {
@@ -176,11 +180,34 @@ func (m mounted) Mount(r *message.Router) (err error) {
 			panic(p)
 		}
 	}()
-	h := r.AddConsumerHandler(name, b.cfg.Topic, b.sub, b.handle)
+	h := r.AddConsumerHandler(name, b.cfg.Topic, m.sub, b.handle)
 	b.life.mu.Lock()
 	b.life.consumer = h
 	b.life.mu.Unlock()
 	return nil
+}
+
+// guest is the bus's subscriber on a stock router, which ends message contexts
+// before it closes: here both begin the bus's own drain, and its report is kept
+// for Shutdown.
+type guest struct{ bus *Bus }
+
+// Subscribe subscribes with a context that the router cannot end.
+func (g guest) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	out, err := g.bus.sub.Subscribe(context.WithoutCancel(ctx), topic)
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { _ = g.Close() })
+	return out, nil
+}
+
+// Close drains, within the bus's DrainTimeout.
+func (g guest) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), g.bus.cfg.DrainTimeout)
+	defer cancel()
+	_, err := g.bus.Drain(ctx)
+	return err
 }
 
 // Drain stops the consumer half.
@@ -198,6 +225,12 @@ func (b *Bus) Drain(ctx context.Context) (router.Report, error) {
 	b.life.mu.Lock()
 	b.life.draining = true
 	b.life.mu.Unlock()
+	select { // one at a time: whoever comes second finds the first one's report
+	case b.life.drainTurn <- struct{}{}:
+		defer func() { <-b.life.drainTurn }()
+	case <-ctx.Done():
+		return b.lastDrain(), fmt.Errorf("eventbus: drain: another one is under way: %w", context.Cause(ctx))
+	}
 	report, err := b.sub.Drain(ctx)
 	b.life.mu.Lock()
 	defer b.life.mu.Unlock()
@@ -214,7 +247,7 @@ func (b *Bus) Drain(ctx context.Context) (router.Report, error) {
 // most. Handlers can publish until they are done.
 //
 // It returns the counts, and an error that wraps router.ErrCloseTimeout when
-// something outlived the deadline (for a mounted bus router.ErrDrainDeadline).
+// something outlived the deadline.
 // A second call waits for the first one and returns nil; before Run there is
 // nothing to drain. It must not be called by a handler.
 func (b *Bus) Shutdown(ctx context.Context) (Report, error) {
@@ -253,6 +286,9 @@ func (b *Bus) Shutdown(ctx context.Context) (Report, error) {
 			}
 		} else {
 			drained, err = b.Drain(ctx)
+			if errors.Is(err, router.ErrDrainDeadline) {
+				err = fmt.Errorf("eventbus: shutdown: %w: %w", router.ErrCloseTimeout, err)
+			}
 		}
 		report.Finished, report.HandedBack = drained.Finished, drained.HandedBack
 		errs = append(errs, err)
@@ -301,4 +337,13 @@ func (b *Bus) lastDrain() router.Report {
 	b.life.mu.Lock()
 	defer b.life.mu.Unlock()
 	return b.life.drained
+}
+
+// Draining reports whether the end of consuming was asked for, by Drain, by
+// Shutdown, or by the router that the bus is mounted on: a readiness probe says
+// no from then on. It never blocks.
+func (b *Bus) Draining() bool {
+	b.life.mu.Lock()
+	defer b.life.mu.Unlock()
+	return b.life.draining || b.life.stopping
 }

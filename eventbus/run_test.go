@@ -259,6 +259,7 @@ func TestMount_OnARouterThatSomebodyElseOwns(t *testing.T) {
 	receive(t, started)
 	closed := make(chan error, 1)
 	go func() { closed <- r.Close() }()
+	wait(t, "the drain has begun", func() bool { return bus.Draining() })
 	close(release)
 	if err := errors.Join(receive(t, closed), receive(t, ran)); err != nil {
 		t.Error(err)
@@ -269,10 +270,11 @@ func TestMount_OnARouterThatSomebodyElseOwns(t *testing.T) {
 	if s := bus.Stats(); s.EventsProcessedSuccess != 1 || s.EventsHandedBack != 0 || s.MessagesSentToDLQ != 0 {
 		t.Errorf("stats = %+v", s)
 	}
-	for _, b := range []*eventbus.Bus{bus, twin} {
-		if _, err := b.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
+	if report, err := bus.Shutdown(t.Context()); err != nil || report.Finished != 1 || report.HandedBack != 0 {
+		t.Errorf("the report of what the router's close drained: %+v, %v; want 1 finished", report, err)
+	}
+	if _, err := twin.Shutdown(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -37,6 +37,9 @@ type Stats struct {
 	// HandlerDiscards counts attempts that ended in a Discard; they are among
 	// HandlerErrors.
 	HandlerDiscards int64
+	// HandlerOverruns counts attempts that went on after their time-out, and a
+	// second more, without heeding their context; they are waited for.
+	HandlerOverruns int64
 	// Retries counts attempts after the first.
 	Retries int64
 	// MessagesSentToDLQ counts confirmed burials, BurialErrors failed tries.
@@ -68,6 +71,7 @@ type counters struct {
 	success, failed, skipped          atomic.Int64
 	handedBack                        atomic.Int64
 	handlerOK, handlerErr, discards   atomic.Int64
+	overruns                          atomic.Int64
 	retries, buried, burialErrors     atomic.Int64
 	bgCreated, bgInline, bgErrors     atomic.Int64
 	lastPublish, lastConsume, lastErr atomic.Int64 // Unix nanoseconds
@@ -91,6 +95,7 @@ func (b *Bus) Stats() Stats {
 		HandlerSuccesses:       c.handlerOK.Load(),
 		HandlerErrors:          c.handlerErr.Load(),
 		HandlerDiscards:        c.discards.Load(),
+		HandlerOverruns:        c.overruns.Load(),
 		Retries:                c.retries.Load(),
 		MessagesSentToDLQ:      c.buried.Load(),
 		BurialErrors:           c.burialErrors.Load(),
@@ -116,7 +121,7 @@ func (b *Bus) Stats() Stats {
 func (b *Bus) ResetStats() {
 	c := &b.counts
 	for _, n := range []*atomic.Int64{
-		&c.published, &c.publishErrors, &c.success, &c.failed, &c.skipped, &c.handedBack, &c.handlerOK, &c.handlerErr, &c.discards,
+		&c.published, &c.publishErrors, &c.success, &c.failed, &c.skipped, &c.handedBack, &c.handlerOK, &c.handlerErr, &c.discards, &c.overruns,
 		&c.retries, &c.buried, &c.burialErrors, &c.bgCreated, &c.bgInline, &c.bgErrors,
 		&c.lastPublish, &c.lastConsume, &c.lastErr,
 	} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -88,8 +89,20 @@ func (c Config) Validate() error {
 	if c.DeadLetters != nil && c.MaxDeadLetters > 0 {
 		errs = append(errs, errors.New("membus: Config.MaxDeadLetters: is for the bus's own store; DeadLetters is given"))
 	}
-	return errors.Join(append(errs, c.bus().Validate())...)
+	if err := c.bus().Validate(); err != nil {
+		errs = append(errs, &configError{err})
+	}
+	return errors.Join(errs...)
 }
+
+// configError names this config in the problems that the facade reports.
+type configError struct{ err error }
+
+func (e *configError) Error() string {
+	return strings.NewReplacer("eventbus: Config.Topic:", "membus: Config.Name:", "eventbus: Config.", "membus: Config.").Replace(e.err.Error())
+}
+
+func (e *configError) Unwrap() error { return e.err }
 
 // New opens an in-memory bus. It starts nothing; Shutdown ends it.
 func New(c Config) (*eventbus.Bus, error) {

@@ -404,3 +404,26 @@ func TestPublish_UnencodableEventIsRefusedAndNothingIsHandled(t *testing.T) {
 		t.Errorf("confirmed %d refused %d unknown %d, ran %d", c, r, u, ran)
 	}
 }
+
+// The letter that is replayed still holds the only place when its handler
+// fails again: the two must not wait for each other.
+func TestReplay_IntoAFullStoreEnds(t *testing.T) {
+	bus := open(t, func(c *membus.Config) { c.MaxDeadLetters = 1; c.Retry.MaxRetries = middleware.NoRetries })
+	on(t, bus, "bad", func(context.Context, OrderCreated) error { return errors.New("no") })
+	if err := bus.Publish(t.Context(), created("1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.DeadLetters().Replay(t.Context(), only(t, bus).ID); err != nil {
+		t.Fatal(err)
+	}
+	if l := only(t, bus); l.Replays != 1 {
+		t.Errorf("letter = %+v", l)
+	}
+}
+
+func TestConfig_NamesItsOwnFields(t *testing.T) {
+	_, err := membus.New(membus.Config{Name: "a b"})
+	if err == nil || !strings.Contains(err.Error(), "membus: Config.Name: ") || !strings.Contains(err.Error(), "membus: Config.Registry: ") || !errors.Is(err, eventbus.ErrInvalidName) {
+		t.Errorf("err = %v", err)
+	}
+}
