@@ -89,6 +89,8 @@ func (b *Bus) open(ctx context.Context) error {
 		return err
 	}
 	topology := b.cfg.TopologyConfig()
+	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
+	defer cancel()
 	if err := b.consume.ensure(ctx, topology.Mode, b.cfg.Plan()); err != nil {
 		return err
 	}

@@ -89,7 +89,6 @@ func TestFaults(t *testing.T) {
 			// Node starts take most of a minute on a busy machine: one kind each.
 			for _, kind := range f.kinds {
 				t.Run(string(kind), func(t *testing.T) {
-					t.Cleanup(func() { remove(t, broker.URL(), "oracle", "g") })
 					o := observe(t, broker.URL(), rabbitbus.SubscriberConfig{Topology: rabbitbus.TopologyConfig{QueueType: kind}, PrefetchCount: 100})
 					o.progress(200)
 					f.fault(t, o)

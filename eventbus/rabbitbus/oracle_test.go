@@ -46,7 +46,7 @@ const oracleKeys = 16
 func observe(t testing.TB, url string, cfg rabbitbus.SubscriberConfig) *oracle {
 	t.Helper()
 	o := &oracle{
-		t: t, topic: "oracle", log: &lines{},
+		t: t, topic: name(t, url, "oracle"), log: &lines{},
 		confirmed: map[string]bool{}, tried: map[string]bool{}, refused: map[string]bool{},
 		handled: map[string]int{}, last: map[string]int{},
 	}

@@ -109,7 +109,9 @@ func (s *subscription) consume(ctx context.Context, sess *session) {
 				if ctx.Err() != nil {
 					return
 				}
-				s.state.down(s.log, err)
+				if !s.state.down(s.log, err) {
+					s.log.Debug("consuming still fails", "error", err)
+				}
 				pause.wait(ctx)
 				continue
 			}
