@@ -142,6 +142,9 @@ func (c Config) Validate() error {
 	bad := func(field, problem string) {
 		errs = append(errs, fmt.Errorf("eventbus: Config.%s: %s", field, problem))
 	}
+	wrong := func(field string, err error) {
+		errs = append(errs, fmt.Errorf("eventbus: Config.%s: %w", field, err))
+	}
 	if c.Publisher == nil {
 		bad("Publisher", "must not be nil")
 	}
@@ -149,16 +152,16 @@ func (c Config) Validate() error {
 		bad("Registry", "must not be nil; make one with NewRegistry and Register the event types")
 	}
 	if err := checkName("topic", c.Topic); err != nil {
-		bad("Topic", err.Error())
+		wrong("Topic", err)
 	}
 	if c.Group != "" {
 		if err := checkName("group", c.Group); err != nil {
-			bad("Group", err.Error())
+			wrong("Group", err)
 		}
 	}
 	if c.DeadLetterTopic != "" {
 		if err := checkName("topic", c.DeadLetterTopic); err != nil {
-			bad("DeadLetterTopic", err.Error())
+			wrong("DeadLetterTopic", err)
 		} else if c.DeadLetterTopic == c.Topic {
 			bad("DeadLetterTopic", "must not be Topic itself")
 		}
@@ -185,7 +188,7 @@ func (c Config) Validate() error {
 		bad("DrainTimeout", fmt.Sprintf("%v must not be negative", c.DrainTimeout))
 	}
 	if err := c.Retry.Validate(); err != nil {
-		bad("Retry", err.Error())
+		wrong("Retry", err)
 	}
 	for i, mw := range c.Middleware {
 		if mw == nil {
