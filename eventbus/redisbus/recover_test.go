@@ -175,6 +175,30 @@ func TestRecovery_HeartbeatTakesNothingBack(t *testing.T) {
 	}
 }
 
+// After a second death no more are taken than are handled at once: the rest
+// stays with the dead, where another process may take it.
+func TestRecovery_SuspectsAreClaimedAsManyAsWorkers(t *testing.T) {
+	client := shared(t)
+	stream := fill(t, client, 20)
+	deliveries(t, client, stream, "dead", 2, time.Hour, die(t, client, stream, "dead", 20)...)
+	sub := newSubscriber(t, redisbus.SubscriberConfig{Client: client, Concurrency: 4, ConsumerName: "me", PendingIdleTime: 100 * time.Millisecond})
+	out := subscribe(t, sub, stream)
+	var held []*message.Message
+	for range 4 {
+		held = append(held, next(t, out))
+	}
+	none(t, out, 200*time.Millisecond)
+	if n := sub.Stats().InFlight; n != 4 {
+		t.Errorf("%d claimed, want 4", n)
+	}
+	for _, m := range held {
+		m.Ack()
+	}
+	for range 16 {
+		next(t, out).Ack()
+	}
+}
+
 // A page full of suspects hides nobody behind it.
 func TestRecovery_SuspectsHideNobody(t *testing.T) {
 	client := shared(t)
