@@ -7,8 +7,9 @@ import (
 
 // acker sends acknowledgements: one for all that are settled in order, and
 // singles for those behind a message that takes longer. The first of a batch
-// waits at most delay for company; with nothing left to handle it does not wait
-// at all.
+// waits at most delay for company, also when nothing is left to handle: a
+// consumer that is faster than its broker would otherwise acknowledge each
+// message alone, and slow it down.
 type acker struct {
 	s     *session
 	delay time.Duration
@@ -26,12 +27,12 @@ func newAcker(s *session) *acker {
 	}
 }
 
-// kick tells that waiting acks wait. It does not block.
-func (a *acker) kick(waiting int, hurry bool) {
+// kick tells how many acks wait. It does not block.
+func (a *acker) kick(waiting int) {
 	if waiting == 1 {
 		signal(a.first)
 	}
-	if hurry || waiting >= a.batch {
+	if waiting >= a.batch {
 		signal(a.first)
 		signal(a.now)
 	}

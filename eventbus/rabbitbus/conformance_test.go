@@ -31,8 +31,9 @@ func TestConformance(t *testing.T) {
 			eventbustest.Owned:       "opened with a URL, the bus is given nothing",
 		}},
 		{rabbitbus.QueueClassic, true, eventbustest.Lacks{
-			eventbustest.Synchronous: "Publish returns when RabbitMQ has confirmed, not after the handlers",
-			eventbustest.History:     history,
+			eventbustest.Synchronous:   "Publish returns when RabbitMQ has confirmed, not after the handlers",
+			eventbustest.History:       history,
+			eventbustest.DeliveryLimit: "a classic queue counts no deliveries; choose a quorum queue",
 		}},
 	} {
 		t.Run(string(c.kind), func(t *testing.T) {
@@ -44,6 +45,18 @@ func TestConformance(t *testing.T) {
 				Open: func(t testing.TB, o eventbustest.Options) (eventbustest.Instance, error) {
 					t.Helper()
 					return openThroughProxy(t, address, c.kind, c.given, o)
+				},
+				OpenUnreachable: func(t testing.TB, o eventbustest.Options) (eventbustest.Instance, error) {
+					t.Helper()
+					away, p := throughProxy(t, address)
+					if err := p.Refuse(); err != nil {
+						t.Fatal(err)
+					}
+					bus, err := rabbitbus.Open(t.Context(), rabbitbus.Config{URL: away, ExchangeName: o.Topic, Registry: o.Registry, Logger: o.Logger})
+					if err != nil {
+						return eventbustest.Instance{}, err
+					}
+					return eventbustest.Instance{Bus: bus}, nil
 				},
 				Inject: func(t testing.TB, topic string, m *message.Message) {
 					t.Helper()
@@ -92,7 +105,7 @@ func openThroughProxy(t testing.TB, address string, kind rabbitbus.QueueType, gi
 		Registry: o.Registry, Codec: o.Codec, Concurrency: o.Concurrency, Retry: o.Retry, HandlerTimeout: o.HandlerTimeout,
 		Middleware: o.Middleware, HandlerMiddleware: o.HandlerMiddleware, MaxBackground: o.MaxBackground,
 		MaxPayloadBytes: o.MaxPayloadBytes, MaxReplays: o.MaxReplays, DisableDLQ: o.DisableDLQ, DrainTimeout: o.DrainTimeout,
-		TracerProvider: o.TracerProvider, Logger: o.Logger,
+		TracerProvider: o.TracerProvider, Logger: o.Logger, MaxDeliveries: o.MaxDeliveries,
 	}
 	instance := eventbustest.Instance{
 		Crash: func() { _ = p.Refuse(); p.Cut() },

@@ -50,13 +50,13 @@ func (t *inflight) add(e *entry) {
 	t.open++
 }
 
-// settle marks e as handled. It returns how many acks wait, and whether nothing
-// else is left to do, so that they should not. Not ok: the channel is gone.
-func (t *inflight) settle(e *entry) (waiting int, idle, ok bool) {
+// settle marks e as handled. It returns how many acks wait. Not ok: the channel
+// is gone.
+func (t *inflight) settle(e *entry) (waiting int, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.voided {
-		return 0, false, false
+		return 0, false
 	}
 	if !e.settled {
 		e.settled = true
@@ -66,7 +66,7 @@ func (t *inflight) settle(e *entry) (waiting int, idle, ok bool) {
 	if t.open <= 1 {
 		signal(t.drained)
 	}
-	return len(t.loose), t.open == 0, true
+	return len(t.loose), true
 }
 
 // collect returns what there is to acknowledge, and forgets it: upTo covers all

@@ -87,9 +87,9 @@ func (s *session) isLost() bool {
 
 // settle reports whether the ack of e can still reach the broker.
 func (s *session) settle(e *entry) bool {
-	waiting, idle, ok := s.table.settle(e)
+	waiting, ok := s.table.settle(e)
 	if ok {
-		s.acks.kick(waiting, idle)
+		s.acks.kick(waiting)
 	}
 	return ok
 }

@@ -91,7 +91,8 @@ type SubscriberConfig struct {
 	OnDead func(dlq.Letter)
 
 	// AckDelay bounds how long an acknowledgement waits to be sent with others.
-	// Nothing waits while no handler runs. 0 means [DefaultAckDelay].
+	// It waits less when half of PrefetchCount is finished. 0 means
+	// [DefaultAckDelay].
 	AckDelay time.Duration
 
 	// NackDelay is how long a nacked message waits before it is delivered again,
