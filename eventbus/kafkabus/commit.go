@@ -196,6 +196,12 @@ func (c *committer) mark(e *entry) bool {
 	})
 }
 
+// unmark writes that the partition has come further, or that it has not: then
+// it goes in peace when it goes.
+func (c *committer) unmark(p *partition) {
+	c.untilDone(p, c.flush)
+}
+
 // untilDone tries until it works, the partition moves or the drain begins.
 func (c *committer) untilDone(p *partition, try func(context.Context) error) bool {
 	ctx, cancel := context.WithCancel(p.live)

@@ -28,6 +28,7 @@ func (s *subscription) drain(idle <-chan struct{}, stopUpkeep func()) {
 	defer release()
 	parts := s.table.all()
 	s.table.move(parts)
+	s.log.Debug("drain began")
 	late := s.awaitHandlers(parts)
 	s.lanes.Close()
 	<-idle

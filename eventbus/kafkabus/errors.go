@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -78,7 +79,9 @@ func hint(err error) string {
 	case errors.As(err, &plain):
 		return "the port does not speak TLS: "
 	case errors.As(err, &eof):
-		return "the port speaks TLS, or wants a log-in: "
+		return "one side speaks TLS and the other does not, or a log-in is wanted: "
+	case strings.Contains(err.Error(), "tls alert record"): // the client has no type for it
+		return "the port speaks TLS: "
 	}
 	return ""
 }

@@ -16,7 +16,10 @@ import (
 // assigned takes partitions on.
 func (s *subscription) assigned(_ context.Context, client *kgo.Client, got map[string][]int32) {
 	ids := got[s.topic]
-	s.stats.rebalances.Add(1)
+	if s.joined {
+		s.stats.rebalances.Add(1) // to join is not to share anew
+	}
+	s.joined = true
 	if len(ids) == 0 {
 		return
 	}

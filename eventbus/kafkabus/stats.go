@@ -22,7 +22,7 @@ type SubscriberStats struct {
 	Buried        int64 // records over MaxDeliveries
 	Tombstones    int64 // records without a value that only delete a key: passed over
 	Lost          int64 // records that retention removed before this group read them
-	Rebalances    int64
+	Rebalances    int64 // of the group, after this member has joined it
 	LostPartition int64 // partitions that were taken without asking: this member was thought dead
 	Commits       int64
 	Pauses        int64 // of a partition's fetching, because too much of it was in flight

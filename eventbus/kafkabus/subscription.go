@@ -33,6 +33,7 @@ type subscription struct {
 
 	commits   *committer
 	readState state
+	joined    bool // the first assignment has come; used by the client's callbacks only
 
 	// live is the parent of the partitions' contexts: with the values of that of
 	// Subscribe, and ended by the drain alone.
@@ -175,6 +176,9 @@ func (s *subscription) handle(e *entry) {
 		s.bury(e)
 	case s.commits.mark(e):
 		s.deliver(e)
+		// Before another one is begun: a mark that stays behind on finished work
+		// would make it look like the culprit.
+		s.commits.unmark(e.p)
 	}
 }
 
