@@ -69,7 +69,7 @@ func lettersListed(s *session) {
 	all := n.letters(dlq.Query{})
 	want := ids(events)
 	got := listed(all)
-	if !s.has(Order) {
+	if !s.has(Order) || !s.has(OneStream) {
 		slices.Sort(want)
 		slices.Sort(got)
 	}

@@ -21,6 +21,9 @@ const (
 	// Order: the events of one publisher that have one key reach each handler
 	// in the order of publishing, one at a time.
 	Order Feature = "Order"
+	// OneStream: a consumer that handles one event at a time gets those of
+	// different keys in the order of publishing, too. A partitioned topic does not.
+	OneStream Feature = "OneStream"
 	// ParallelKeys: while the handlers are busy with one key, events of other
 	// keys are handled.
 	ParallelKeys Feature = "ParallelKeys"
@@ -67,7 +70,7 @@ const (
 )
 
 var features = []Feature{
-	Broker, Synchronous, Order, ParallelKeys, Concurrency, NestedPublish, CompetingConsumers, IndependentGroups, History,
+	Broker, Synchronous, Order, OneStream, ParallelKeys, Concurrency, NestedPublish, CompetingConsumers, IndependentGroups, History,
 	Resumes, Redelivers, CrashRecovery, DeliveryLimit, SlowHandlers, Injection, ForeignEntries, Letters, Stalling, Owned, Secrets,
 }
 
