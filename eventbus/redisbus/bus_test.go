@@ -273,6 +273,9 @@ func TestConfig_ShowsNoSecretAndTellsAllMistakes(t *testing.T) {
 			t.Errorf("%s is told %d times in\n%v", field, n, err)
 		}
 	}
+	if !errors.Is(err, eventbus.ErrInvalidName) {
+		t.Errorf("err = %v, want it to wrap ErrInvalidName", err)
+	}
 	if shown := formats(t, cfg) + formats(t, &cfg) + formats(t, err); strings.Contains(shown, canary) {
 		t.Errorf("the secret is shown: %s", shown)
 	}

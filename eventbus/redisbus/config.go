@@ -138,8 +138,18 @@ func inConfig(err error) error {
 			errs = append(errs, errors.New(line))
 		}
 	}
-	return errors.Join(errs...)
+	return &problems{text: errors.Join(errs...).Error(), err: err}
 }
+
+// problems shows the problems under the names of this config, and is all of
+// them for errors.Is and errors.As.
+type problems struct {
+	text string
+	err  error
+}
+
+func (p *problems) Error() string { return p.text }
+func (p *problems) Unwrap() error { return p.err }
 
 // stream returns the names of the stream and of its dead letters.
 func (c Config) stream() (main, dead string) {

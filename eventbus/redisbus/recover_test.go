@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus/redisbus"
 	"github.com/leat-go/leat/middleware"
 )
@@ -175,180 +173,6 @@ func TestRecovery_HeartbeatTakesNothingBack(t *testing.T) {
 	}
 }
 
-// After a second death no more are taken than are handled at once: the rest
-// stays with the dead, where another process may take it.
-func TestRecovery_SuspectsAreClaimedAsManyAsWorkers(t *testing.T) {
-	client := shared(t)
-	stream := fill(t, client, 20)
-	deliveries(t, client, stream, "dead", 2, time.Hour, die(t, client, stream, "dead", 20)...)
-	sub := newSubscriber(t, redisbus.SubscriberConfig{Client: client, Concurrency: 4, ConsumerName: "me", PendingIdleTime: 100 * time.Millisecond})
-	out := subscribe(t, sub, stream)
-	var held []*message.Message
-	for range 4 {
-		held = append(held, next(t, out))
-	}
-	none(t, out, 200*time.Millisecond)
-	if n := sub.Stats().InFlight; n != 4 {
-		t.Errorf("%d claimed, want 4", n)
-	}
-	for _, m := range held {
-		m.Ack()
-	}
-	for range 16 {
-		next(t, out).Ack()
-	}
-}
-
-// A page full of suspects hides nobody behind it.
-func TestRecovery_SuspectsHideNobody(t *testing.T) {
-	client := shared(t)
-	stream := fill(t, client, 40)
-	ids := die(t, client, stream, "dead", 40)
-	deliveries(t, client, stream, "dead", 4, time.Hour, ids[:30]...)
-	deliveries(t, client, stream, "dead", 1, time.Hour, ids[30:]...)
-	out := subscribe(t, newSubscriber(t, redisbus.SubscriberConfig{Client: client, BatchSize: 10, MaxInFlight: 40, Concurrency: 20, PendingIdleTime: 100 * time.Millisecond}), stream)
-	var held []*message.Message
-	suspects := 0
-	for range 11 {
-		m := next(t, out)
-		if deliveryCount(m) == 5 {
-			suspects++
-		}
-		held = append(held, m)
-	}
-	if suspects != 1 {
-		t.Errorf("%d suspects in flight, want one beside the ten others", suspects)
-	}
-	for _, m := range held {
-		m.Ack()
-	}
-	for range 29 {
-		next(t, out).Ack()
-	}
-}
-
-// store keeps letters, and fails as often as it is told.
-type store struct {
-	mu      sync.Mutex
-	fail    int
-	letters []dlq.Letter
-}
-
-func (s *store) Bury(_ context.Context, l dlq.Letter) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fail > 0 {
-		s.fail--
-		return "", errors.New("the store is full")
-	}
-	s.letters = append(s.letters, l.Clone())
-	return fmt.Sprint("letter-", len(s.letters)), nil
-}
-
-func (s *store) buried() []dlq.Letter {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.letters)
-}
-
-func TestRecovery_EntryThatKillsItsConsumersIsBuried(t *testing.T) {
-	client := shared(t)
-	stream := fill(t, client, 2)
-	ids := die(t, client, stream, "dead", 2)
-	deliveries(t, client, stream, "dead", 3, time.Hour, ids[0])
-	deliveries(t, client, stream, "dead", 2, time.Hour, ids[1])
-	letters := &store{fail: 2}
-	var dead []dlq.Letter
-	sub := newSubscriber(t, redisbus.SubscriberConfig{
-		Client: client, MaxDeliveries: 3, DeadLetters: letters, OnDead: func(l dlq.Letter) { dead = append(dead, l) },
-	})
-	out := subscribe(t, sub, stream)
-	m := next(t, out)
-	if d := middleware.DeliveryFrom(m.Context()); m.UUID != "1" || d.Count != 3 {
-		t.Errorf("%s came as delivery %d, want 1 as its third and last", m.UUID, d.Count)
-	}
-	m.Ack()
-	eventually(t, "nothing is pending", func() bool { return pendingOf(t, client, stream, "g") == 0 })
-	none(t, out, 20*time.Millisecond)
-	if err := sub.Close(); err != nil {
-		t.Fatal(err)
-	}
-
-	got := letters.buried()
-	if len(got) != 1 {
-		t.Fatalf("%d letters, want one after two failed tries", len(got))
-	}
-	l := got[0]
-	if l.MessageID != "0" || l.Reason != dlq.ReasonDeliveryLimit || l.Attempts != 3 || l.Key != "key0" || l.Group != "g" ||
-		l.Source != (dlq.Source{Topic: stream, Partition: -1, Offset: -1, ID: ids[0]}) || len(l.Handlers) != 0 || l.BuriedAt.IsZero() || len(l.Payload) == 0 {
-		t.Errorf("letter %+v", l)
-	}
-	if len(dead) != 1 || dead[0].ID != "letter-1" || sub.Stats().Buried != 1 {
-		t.Errorf("told of %v, counted %d, want the one letter with its id", dead, sub.Stats().Buried)
-	}
-}
-
-func TestRecovery_WithoutDeadLettersNothingIsBuried(t *testing.T) {
-	client := shared(t)
-	stream := fill(t, client, 1)
-	deliveries(t, client, stream, "dead", 99, time.Hour, die(t, client, stream, "dead", 1)...)
-	m := next(t, subscribe(t, newSubscriber(t, redisbus.SubscriberConfig{Client: client}), stream))
-	if d := middleware.DeliveryFrom(m.Context()); d.Count != 100 {
-		t.Errorf("delivery %d, want 100", d.Count)
-	}
-	m.Ack()
-}
-
-// Innocents that were in flight with a killer must not be buried with it: the
-// oftener they were there, the fewer are taken up at once.
-func TestRecovery_SuspectsAreHandledApart(t *testing.T) {
-	client := shared(t)
-	stream := fill(t, client, 30)
-	ids := die(t, client, stream, "dead", 30)
-	deliveries(t, client, stream, "dead", 1, time.Hour, ids[:10]...)
-	deliveries(t, client, stream, "dead", 2, time.Hour, ids[10:20]...)
-	deliveries(t, client, stream, "dead", 4, time.Hour, ids[20:]...)
-	out := subscribe(t, newSubscriber(t, redisbus.SubscriberConfig{Client: client, Concurrency: 30, PendingIdleTime: 100 * time.Millisecond}), stream)
-
-	open := map[int][]*message.Message{}
-	total := 0
-	collect := func(within time.Duration) {
-		for {
-			select {
-			case m := <-out:
-				total++
-				c := middleware.DeliveryFrom(m.Context()).Count
-				open[c] = append(open[c], m)
-			case <-time.After(within):
-				return
-			}
-		}
-	}
-	collect(300 * time.Millisecond)
-	if len(open[2]) != 10 || len(open[3]) != 10 || len(open[5]) != 1 {
-		t.Errorf("in flight at once: %d of the first, %d of the second, %d of the fourth delivery; want 10, 10, 1", len(open[2]), len(open[3]), len(open[5]))
-	}
-	for total < 30 || len(open[2])+len(open[3])+len(open[5]) > 0 {
-		for c, ms := range open {
-			for _, m := range ms {
-				m.Ack()
-			}
-			delete(open, c)
-		}
-		before := total
-		collect(150 * time.Millisecond)
-		if len(open[5]) > 1 {
-			t.Fatalf("%d prime suspects at once, want one", len(open[5]))
-		}
-		if total == before && total < 30 {
-			collect(patience / 10)
-			if total == before {
-				t.Fatalf("%d of 30 came", total)
-			}
-		}
-	}
-}
-
 func TestRecoverPending_CountsAreTrue(t *testing.T) {
 	client := shared(t)
 	stream := fill(t, client, 25)
@@ -430,74 +254,6 @@ func TestRecovery_PendingEntriesThatAreGoneAreCounted(t *testing.T) {
 	eventually(t, "nothing is pending", func() bool { return pendingOf(t, client, stream, "g") == 0 })
 	if n := sub.Stats().Lost; n != 2 {
 		t.Errorf("%d counted as lost, want 2", n)
-	}
-}
-
-func TestLoss_TrimmingThatOvertakesAGroupIsReported(t *testing.T) {
-	client := shared(t)
-	for _, c := range []struct {
-		what         string
-		readBefore   int // of 1000, before the trimming to 100
-		waitForWatch bool
-		want         int64
-	}{
-		{"while the consumer lives and has read some", 10, true, 890},
-		{"while no consumer lives", 10, false, 890},
-	} {
-		stream := fill(t, client, 1000)
-		if !c.waitForWatch {
-			ids := die(t, client, stream, "dead", c.readBefore)
-			client.XAck(t.Context(), stream, "g", ids...)
-			client.XTrimMaxLen(t.Context(), stream, 100)
-		}
-		sub := newSubscriber(t, redisbus.SubscriberConfig{
-			Client: client, BatchSize: c.readBefore, MaxInFlight: c.readBefore, PendingIdleTime: 200 * time.Millisecond,
-		})
-		out := subscribe(t, sub, stream)
-		m := next(t, out)
-		if c.waitForWatch {
-			client.XTrimMaxLen(t.Context(), stream, 100)
-		}
-		got := 0
-		for {
-			m.Ack()
-			got++
-			if m.UUID == "999" {
-				break
-			}
-			m = next(t, out)
-		}
-		eventually(t, c.what+": the loss is counted", func() bool { return sub.Stats().Lost == c.want })
-		if want := int(1000 - c.want); got != want && got != want-c.readBefore {
-			t.Errorf("%s: %d came", c.what, got)
-		}
-		publish(t, newPublisher(t, redisbus.PublisherConfig{Client: client}), stream, msg("later", ""))
-		next(t, out).Ack()
-		none(t, out, 250*time.Millisecond)
-		if n := sub.Stats().Lost; n != c.want {
-			t.Errorf("%s: %d counted, want the same loss once", c.what, n)
-		}
-	}
-}
-
-func TestLoss_NothingIsReportedWhereNothingIsLost(t *testing.T) {
-	client := shared(t)
-	stream := fill(t, client, 500)
-	sub := newSubscriber(t, redisbus.SubscriberConfig{Client: client, PendingIdleTime: 100 * time.Millisecond})
-	out := subscribe(t, sub, stream)
-	for i := range 500 {
-		next(t, out).Ack()
-		if i == 250 {
-			client.XTrimMaxLen(t.Context(), stream, 240) // read ones only
-		}
-	}
-	eventually(t, "nothing is pending", func() bool { return pendingOf(t, client, stream, "g") == 0 })
-	client.XTrimMaxLen(t.Context(), stream, 0)
-	publish(t, newPublisher(t, redisbus.PublisherConfig{Client: client}), stream, msg("later", ""))
-	next(t, out).Ack()
-	none(t, out, 200*time.Millisecond)
-	if n := sub.Stats().Lost; n != 0 {
-		t.Errorf("%d counted as lost, want none", n)
 	}
 }
 

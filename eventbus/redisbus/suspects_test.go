@@ -1,0 +1,113 @@
+package redisbus_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/eventbus/redisbus"
+	"github.com/leat-go/leat/middleware"
+)
+
+// After a second death no more are taken than are handled at once: the rest
+// stays with the dead, where another process may take it.
+func TestRecovery_SuspectsAreClaimedAsManyAsWorkers(t *testing.T) {
+	client := shared(t)
+	stream := fill(t, client, 20)
+	deliveries(t, client, stream, "dead", 2, time.Hour, die(t, client, stream, "dead", 20)...)
+	sub := newSubscriber(t, redisbus.SubscriberConfig{Client: client, Concurrency: 4, ConsumerName: "me", PendingIdleTime: 100 * time.Millisecond})
+	out := subscribe(t, sub, stream)
+	var held []*message.Message
+	for range 4 {
+		held = append(held, next(t, out))
+	}
+	none(t, out, 200*time.Millisecond)
+	if n := sub.Stats().InFlight; n != 4 {
+		t.Errorf("%d claimed, want 4", n)
+	}
+	for _, m := range held {
+		m.Ack()
+	}
+	for range 16 {
+		next(t, out).Ack()
+	}
+}
+
+// A page full of suspects hides nobody behind it.
+func TestRecovery_SuspectsHideNobody(t *testing.T) {
+	client := shared(t)
+	stream := fill(t, client, 40)
+	ids := die(t, client, stream, "dead", 40)
+	deliveries(t, client, stream, "dead", 4, time.Hour, ids[:30]...)
+	deliveries(t, client, stream, "dead", 1, time.Hour, ids[30:]...)
+	out := subscribe(t, newSubscriber(t, redisbus.SubscriberConfig{Client: client, BatchSize: 10, MaxInFlight: 40, Concurrency: 20, PendingIdleTime: 100 * time.Millisecond}), stream)
+	var held []*message.Message
+	suspects := 0
+	for range 11 {
+		m := next(t, out)
+		if deliveryCount(m) == 5 {
+			suspects++
+		}
+		held = append(held, m)
+	}
+	if suspects != 1 {
+		t.Errorf("%d suspects in flight, want one beside the ten others", suspects)
+	}
+	for _, m := range held {
+		m.Ack()
+	}
+	for range 29 {
+		next(t, out).Ack()
+	}
+}
+
+// Innocents that were in flight with a killer must not be buried with it: the
+// oftener they were there, the fewer are taken up at once.
+func TestRecovery_SuspectsAreHandledApart(t *testing.T) {
+	client := shared(t)
+	stream := fill(t, client, 30)
+	ids := die(t, client, stream, "dead", 30)
+	deliveries(t, client, stream, "dead", 1, time.Hour, ids[:10]...)
+	deliveries(t, client, stream, "dead", 2, time.Hour, ids[10:20]...)
+	deliveries(t, client, stream, "dead", 4, time.Hour, ids[20:]...)
+	out := subscribe(t, newSubscriber(t, redisbus.SubscriberConfig{Client: client, Concurrency: 30, PendingIdleTime: 100 * time.Millisecond}), stream)
+
+	open := map[int][]*message.Message{}
+	total := 0
+	collect := func(within time.Duration) {
+		for {
+			select {
+			case m := <-out:
+				total++
+				c := middleware.DeliveryFrom(m.Context()).Count
+				open[c] = append(open[c], m)
+			case <-time.After(within):
+				return
+			}
+		}
+	}
+	collect(300 * time.Millisecond)
+	if len(open[2]) != 10 || len(open[3]) != 10 || len(open[5]) != 1 {
+		t.Errorf("in flight at once: %d of the first, %d of the second, %d of the fourth delivery; want 10, 10, 1", len(open[2]), len(open[3]), len(open[5]))
+	}
+	for total < 30 || len(open[2])+len(open[3])+len(open[5]) > 0 {
+		for c, ms := range open {
+			for _, m := range ms {
+				m.Ack()
+			}
+			delete(open, c)
+		}
+		before := total
+		collect(150 * time.Millisecond)
+		if len(open[5]) > 1 {
+			t.Fatalf("%d prime suspects at once, want one", len(open[5]))
+		}
+		if total == before && total < 30 {
+			collect(patience / 10)
+			if total == before {
+				t.Fatalf("%d of 30 came", total)
+			}
+		}
+	}
+}
