@@ -108,6 +108,9 @@ type part struct {
 // the publisher is closed and nothing is left, or ctx ended.
 func (p *Publisher) take(ctx context.Context) (part, bool) {
 	for {
+		if ctx.Err() != nil {
+			return part{}, false // whatever is queued: a lost line would be given it again and again
+		}
 		if next, ok := p.tryTake(); ok {
 			return next, true
 		}
