@@ -130,7 +130,7 @@ func (m *member) listen(stdout io.Reader) {
 // acknowledged everything.
 func (p *program) dismiss(ctx context.Context) (others []string) {
 	p.crew.stop()
-	if _, _, crashes := p.tally.state(); crashes > 0 {
+	if _, _, crashes := p.tally.state(); crashes > p.awaited {
 		if err := p.settle(ctx); err != nil {
 			p.console.tell("%v", err)
 		}

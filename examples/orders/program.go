@@ -34,6 +34,7 @@ type program struct {
 	handlers handlers
 	tally    *tally // nil in a worker
 	crew     crew
+	awaited  int    // crashes that settle knew of
 	input    *input // nil in the story
 }
 

@@ -28,6 +28,7 @@ func (p *program) settle(ctx context.Context) error {
 			buried, since = n, time.Now()
 		}
 		due, happened, crashes := p.tally.state()
+		p.awaited = crashes
 		if due == 0 && crashes == 0 {
 			return nil
 		}
