@@ -17,7 +17,7 @@ import (
 func shutdownCases() []Case {
 	return []Case{
 		{
-			Name: "IdleShutdownIsQuick", Laws: []int{7}, alone: true, run: idleShutdown,
+			Name: "IdleShutdownIsQuick", Laws: []int{7}, Need: []Feature{QuickShutdown}, alone: true, run: idleShutdown,
 			Why: "shutting down an idle bus takes less than 100 ms; a second time, and before Run, it returns nil",
 		},
 		{

@@ -41,6 +41,8 @@ const (
 	// Resumes: a group that stopped goes on where it was: nothing is lost, and
 	// nothing that was finished comes again.
 	Resumes Feature = "Resumes"
+	// QuickShutdown: ending an idle bus takes milliseconds.
+	QuickShutdown Feature = "QuickShutdown"
 	// Redelivers: what a shutdown hands back unfinished is delivered again.
 	Redelivers Feature = "Redelivers"
 	// CrashRecovery: what a consumer was handling when it died is handled by
@@ -71,7 +73,7 @@ const (
 
 var features = []Feature{
 	Broker, Synchronous, Order, OneStream, ParallelKeys, Concurrency, NestedPublish, CompetingConsumers, IndependentGroups, History,
-	Resumes, Redelivers, CrashRecovery, DeliveryLimit, SlowHandlers, Injection, ForeignEntries, Letters, Stalling, Owned, Secrets,
+	Resumes, QuickShutdown, Redelivers, CrashRecovery, DeliveryLimit, SlowHandlers, Injection, ForeignEntries, Letters, Stalling, Owned, Secrets,
 }
 
 // Lacks tells which features a bus does not have, each with the reason, which

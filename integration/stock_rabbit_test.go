@@ -1,0 +1,144 @@
+package integration_test
+
+import (
+	"context"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill-amqp/v2/pkg/amqp"
+	"github.com/ThreeDotsLabs/watermill/message"
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/eventbustest"
+	"github.com/leat-go/leat/integration/brokers"
+	"github.com/leat-go/leat/integration/proxy"
+)
+
+// stockRabbit is a harness on the stock watermill-amqp adapter, with confirms,
+// and a real RabbitMQ. Letters are published, and cannot be listed: the adapter
+// has no reader that leaves them where they are.
+func stockRabbit(t *testing.T) eventbustest.Harness {
+	t.Helper()
+	address := brokers.RabbitMQ(t)
+	parsed, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := parsed.User.Password()
+	conn, err := amqp091.Dial(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return eventbustest.Harness{
+		Name: "a bus on the stock watermill-amqp",
+		Open: func(t testing.TB, o eventbustest.Options) (eventbustest.Instance, error) {
+			t.Helper()
+			return openStockRabbit(t, conn, address, o)
+		},
+		Inject: func(t testing.TB, topic string, msg *message.Message) {
+			t.Helper()
+			pub, err := amqp.NewPublisher(stockRabbitConfig(address, ""), watermill.NopLogger{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pub.Close()
+			if err := pub.Publish(topic, msg); err != nil {
+				t.Fatal(err)
+			}
+		},
+		InjectForeign: func(t testing.TB, topic string) {
+			t.Helper()
+			ch, err := conn.Channel()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ch.Close()
+			err = ch.PublishWithContext(context.Background(), topic, "", false, false, amqp091.Publishing{
+				Headers: amqp091.Table{"celsius": int32(21)}, Body: []byte("21"),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+		RecoveryTime: 300 * time.Millisecond,
+		Secrets:      []string{password, url.UserPassword("", password).String()[1:]},
+		Small:        true,
+		Lacks: eventbustest.Lacks{
+			eventbustest.Synchronous:    "a broker stands between publisher and handlers",
+			eventbustest.ParallelKeys:   "the adapter handles one message at a time, whatever its prefetch is",
+			eventbustest.Concurrency:    "the adapter handles one message at a time, whatever its prefetch is",
+			eventbustest.History:        "a queue gets what is published after it was declared",
+			eventbustest.QuickShutdown:  "the adapter sleeps for 100 ms before it lets go of a subscription",
+			eventbustest.ForeignEntries: "a header that is not text is nacked and delivered again, without end",
+			eventbustest.DeliveryLimit:  "the adapter does not look at how often RabbitMQ has delivered a message",
+			eventbustest.Letters:        "the adapter has no way to read a queue and leave it as it is",
+		},
+	}
+}
+
+func stockRabbitConfig(address, group string) amqp.Config {
+	c := amqp.NewDurablePubSubConfig(address, amqp.GenerateQueueNameTopicNameWithSuffix(group))
+	c.Publish.ConfirmDelivery = true
+	return c
+}
+
+func openStockRabbit(t testing.TB, conn *amqp091.Connection, address string, o eventbustest.Options) (eventbustest.Instance, error) {
+	t.Helper()
+	// Only a connection that breaks is what a crash is to the broker.
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := proxy.Start(u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	u.Host = p.Addr()
+	stock, err := amqp.NewSubscriber(stockRabbitConfig(u.String(), o.Group), watermill.NopLogger{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publisher, err := amqp.NewPublisher(stockRabbitConfig(address, o.Group), watermill.NopLogger{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stock.SubscribeInitialize(o.Topic); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = stock.Close(), publisher.Close()
+		ch, err := conn.Channel()
+		if err != nil {
+			return
+		}
+		defer ch.Close()
+		_, _ = ch.QueueDelete(o.Topic+"_"+o.Group, false, false, false)
+		_ = ch.ExchangeDelete(o.Topic, false, false)
+		_ = ch.ExchangeDelete(o.Topic+".dlq", false, false)
+	})
+	pub := eventbustest.NewStallPublisher(publisher)
+	cfg := eventbustest.Config(o)
+	cfg.Publisher, cfg.Subscriber = pub, stock
+	bus, err := eventbus.New(cfg)
+	if err != nil {
+		return eventbustest.Instance{}, err
+	}
+	return eventbustest.Instance{
+		Bus: bus, Stall: pub.Stall,
+		Crash:     func() { _ = p.Refuse(); p.Cut() },
+		StillOpen: func() error { return publisher.Publish(o.Topic, message.NewMessage(watermill.NewUUID(), nil)) },
+	}, nil
+}
+
+func TestStockRabbit_Conformance(t *testing.T) { eventbustest.Run(t, stockRabbit(t)) }
+
+// Each lack of the adapter is real. When one of these fails, the adapter was
+// mended: take the entry out of the harness's Lacks.
+func TestStockRabbit_LacksWhatItSays(t *testing.T) {
+	eventbustest.ShowLacks(t, stockRabbit(t), 3*time.Second)
+}
