@@ -54,11 +54,21 @@ func (b *batch) send(ctx context.Context, client *kgo.Client, room *room, forget
 		})
 	}
 	b.left = len(toSend)
-	go func() {
-		defer room.give(len(toSend))
-		results := client.ProduceSync(context.WithoutCancel(ctx), toSend...)
-		b.answered(results)
-	}()
+	if len(toSend) < crowdBatch && room.crowded() {
+		// Others fill the same request meanwhile: one request a message would be
+		// what the broker does most of the time.
+		for _, r := range toSend {
+			client.Produce(context.WithoutCancel(ctx), r, func(r *kgo.Record, err error) {
+				room.give(1)
+				b.answered(kgo.ProduceResults{{Record: r, Err: err}})
+			})
+		}
+	} else {
+		go func() {
+			defer room.give(len(toSend))
+			b.answered(client.ProduceSync(context.WithoutCancel(ctx), toSend...))
+		}()
+	}
 	select {
 	case <-b.answers:
 	case <-ctx.Done():
@@ -86,8 +96,9 @@ func (b *batch) send(ctx context.Context, client *kgo.Client, room *room, forget
 func (b *batch) answered(results kgo.ProduceResults) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	defer close(b.answers)
-	b.left = 0
+	if b.left -= len(results); b.left == 0 {
+		defer close(b.answers)
+	}
 	for _, r := range results {
 		if r.Err == nil {
 			continue
@@ -122,9 +133,26 @@ func (b *batch) merge(sent func(i int) error) []error {
 type room struct {
 	size int
 
-	mu    sync.Mutex
-	taken int
-	freed chan struct{} // closed and made anew when room is given back
+	mu      sync.Mutex
+	taken   int
+	waiting bool
+	freed   chan struct{} // closed and made anew when room is given back to who waits
+}
+
+const (
+	// crowd is from how many messages under way on a small one waits for company.
+	crowd = 32
+
+	// crowdBatch is what a small call is: the linger costs it more than requests
+	// cost the broker.
+	crowdBatch = 8
+)
+
+// crowded reports whether many messages of others are under way.
+func (r *room) crowded() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.taken >= crowd
 }
 
 func newRoom(size int) *room {
@@ -140,6 +168,7 @@ func (r *room) take(ctx context.Context, n int) error {
 			return nil
 		}
 		freed := r.freed
+		r.waiting = true
 		r.mu.Unlock()
 		select {
 		case <-freed:
@@ -153,6 +182,9 @@ func (r *room) give(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.taken -= n
-	close(r.freed)
-	r.freed = make(chan struct{})
+	if r.waiting {
+		r.waiting = false
+		close(r.freed)
+		r.freed = make(chan struct{})
+	}
 }

@@ -27,8 +27,8 @@ const (
 	// (message.max.bytes).
 	DefaultBatchBytes = 1_048_588
 
-	// DefaultLinger is how long single records wait for company. A Publish does
-	// not wait for it: all its records go out when the last one is buffered.
+	// DefaultLinger is how long single records of a crowd of publishers wait for
+	// company. A lone Publish does not wait.
 	DefaultLinger = 5 * time.Millisecond
 
 	// DefaultDeliveryTimeout is long enough for a broker to be restarted, and
@@ -131,8 +131,9 @@ type ClientConfig struct {
 
 	// Acks, Compression, BatchBytes and Linger are for publishing. BatchBytes
 	// bounds a batch, and with it a record: a larger one is refused before it is
-	// sent. 0 means [DefaultBatchBytes]. Linger 0 means [DefaultLinger]; it never
-	// delays a Publish, whose records are sent when the last is buffered.
+	// sent. 0 means [DefaultBatchBytes]. Linger 0 means [DefaultLinger]. It delays
+	// a Publish of few events only while many others are under way, which it then
+	// shares requests with; any other is sent when its last record is buffered.
 	Acks        Acks
 	Compression Compression
 	BatchBytes  int

@@ -8,7 +8,7 @@ import (
 
 // How a record that kills its process is found, with no other store than the
 // string that Kafka keeps with each committed offset: see
-// docs/decisions on the crash mark.
+// docs/decisions/010-kafka-crash-mark.md.
 
 // blindStarts is how many owners of a partition may die without progress from
 // one committed offset before its records are handled one at a time.

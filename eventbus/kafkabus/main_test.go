@@ -17,7 +17,10 @@ import (
 	"github.com/leat-go/leat/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+// The suite's own helper, and sarama's metrics, leave goroutines behind.
+func TestMain(m *testing.M) {
+	leaktest.Main(m, "watermill/internal/subscriber", "rcrowley/go-metrics")
+}
 
 // patience bounds every wait of these tests; none is expected to take long.
 const patience = 30 * time.Second

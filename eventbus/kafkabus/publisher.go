@@ -81,7 +81,10 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 		cfg.Key = keyOf
 	}
 	cfg.DeliveryTimeout = orDefault(cfg.DeliveryTimeout, DefaultDeliveryTimeout)
-	limit, _ := cfg.Client.OptValue(kgo.MaxBufferedRecords).(int64)
+	limit, ok := cfg.Client.OptValue(kgo.MaxBufferedRecords).(int64)
+	if !ok {
+		limit = DefaultMaxBufferedRecords
+	}
 	return &Publisher{
 		cfg: cfg, order: wire.Order(), room: newRoom(int(limit) / 2), known: make(map[string]struct{}),
 	}, nil
