@@ -38,13 +38,13 @@ func TestVictim(t *testing.T) {
 	})
 	out := subscribe(t, sub, topic)
 	for m := range out {
-		fmt.Println("handling", m.UUID)
+		_, _ = fmt.Fprintln(os.Stdout, "handling", m.UUID)
 		if strings.HasPrefix(m.UUID, "killer") {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
 		m.Ack()
-		fmt.Println("handled", m.UUID)
+		_, _ = fmt.Fprintln(os.Stdout, "handled", m.UUID)
 		if m.UUID == "last" {
 			break
 		}

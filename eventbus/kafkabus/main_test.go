@@ -115,18 +115,6 @@ func next(t testing.TB, out <-chan *message.Message) *message.Message {
 	return nil
 }
 
-// none fails when a message comes within the time.
-func none(t testing.TB, out <-chan *message.Message, within time.Duration) {
-	t.Helper()
-	select {
-	case m, ok := <-out:
-		if ok {
-			t.Fatalf("message %s came, want none", m.UUID)
-		}
-	case <-time.After(within):
-	}
-}
-
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()

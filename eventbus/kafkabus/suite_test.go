@@ -50,6 +50,7 @@ func TestWatermillSuite(t *testing.T) {
 		GuaranteedOrderWithSingleSubscriber: true,
 		Persistent:                          true,
 	}, func(t *testing.T) (message.Publisher, message.Subscriber) {
+		t.Helper()
 		return withGroup(t, name("suite"))
 	}, withGroup)
 }
