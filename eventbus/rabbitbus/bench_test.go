@@ -80,7 +80,6 @@ type bench struct {
 	b    *testing.B
 	url  string
 	kind rabbitbus.QueueType
-	n    int
 }
 
 func eachKind(b *testing.B, run func(x *bench)) {

@@ -49,9 +49,9 @@ func help() error {
 	handlers.Go(func() {
 		for m := range out {
 			handlers.Go(func() {
-				fmt.Println("start", m.UUID)
+				fmt.Fprintln(os.Stdout, "start", m.UUID)
 				<-time.After(2 * time.Millisecond)
-				fmt.Println("finish", m.UUID)
+				fmt.Fprintln(os.Stdout, "finish", m.UUID)
 				m.Ack()
 			})
 		}
@@ -120,6 +120,7 @@ func (l *life) end(t *testing.T, sig os.Signal) {
 
 func TestCrash_KilledLosesNothingAndTerminatedRepeatsNothing(t *testing.T) {
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
+		t.Helper()
 		url := brokers.RabbitMQ(t)
 		for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 			t.Run(sig.String(), func(t *testing.T) {

@@ -98,7 +98,7 @@ func (s *session) end(hard context.Context) (left int) {
 		defer close(closed)
 		_ = s.ch.Close() // a connection that hangs ends with its heartbeat, or with the client
 		s.lose(amqp.ErrClosed)
-		for range s.deliveries { //nolint:revive // what was cancelled must be drained for the client to end
+		for range s.deliveries { // what was cancelled must be drained for the client to end
 		}
 	}()
 	select {

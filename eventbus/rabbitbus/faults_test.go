@@ -32,21 +32,25 @@ func TestFaults(t *testing.T) {
 		fault func(t *testing.T, o *oracle)
 	}{
 		{"all connections closed by an operator, again and again", kinds, func(t *testing.T, o *oracle) {
+			t.Helper()
 			for range 3 {
 				control(t, broker, "close_all_connections", "a test")
 				o.progress(50)
 			}
 		}},
 		{"broker stopped and started inside its node", kinds[1:], func(t *testing.T, _ *oracle) {
+			t.Helper()
 			control(t, broker, "stop_app")
 			control(t, broker, "start_app")
 		}},
 		{"broker restarted", kinds[:1], func(t *testing.T, _ *oracle) {
+			t.Helper()
 			if err := broker.Restart(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}},
 		{"broker killed and started again", kinds, func(t *testing.T, _ *oracle) {
+			t.Helper()
 			if err := broker.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -56,6 +60,7 @@ func TestFaults(t *testing.T) {
 			}
 		}},
 		{"broker frozen for a moment", kinds[:1], func(t *testing.T, _ *oracle) {
+			t.Helper()
 			if err := broker.Pause(); err != nil {
 				t.Fatal(err)
 			}
@@ -65,6 +70,7 @@ func TestFaults(t *testing.T) {
 			}
 		}},
 		{"memory alarm", kinds[1:], func(t *testing.T, o *oracle) {
+			t.Helper()
 			control(t, broker, "set_vm_memory_high_watermark", "0.00001")
 			defer control(t, broker, "set_vm_memory_high_watermark", "0.4")
 			eventually(t, "the publishers are blocked", func() bool { return o.publishing.Stats().Blocked != "" })
@@ -78,6 +84,7 @@ func TestFaults(t *testing.T) {
 			eventually(t, "publishing ends at its deadline and says why", blocked)
 		}},
 		{"a handler slower than the broker's time-out for acknowledgements", kinds, func(t *testing.T, o *oracle) {
+			t.Helper()
 			control(t, broker, "eval", "application:set_env(rabbit, consumer_timeout, 1000), application:set_env(rabbit, channel_tick_interval, 500).")
 			control(t, broker, "close_all_connections", "the settings are for new channels")
 			o.progress(50)
@@ -102,6 +109,7 @@ func TestFaults(t *testing.T) {
 
 func TestFaults_QueueDeletedWhileConsuming(t *testing.T) {
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
+		t.Helper()
 		url := brokers.RabbitMQ(t)
 		topic := name(t, url, "deleted")
 		topology.NoDefaultBinding = true
@@ -135,6 +143,7 @@ func TestFaults_QueueDeletedWhileConsuming(t *testing.T) {
 // What a handler finished after its channel was lost does not run again here.
 func TestFaults_FinishedAcrossALostConnectionIsNotRepeated(t *testing.T) {
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
+		t.Helper()
 		address := brokers.RabbitMQ(t)
 		topic := name(t, address, "across")
 		proxied, p := throughProxy(t, address)

@@ -139,7 +139,7 @@ func (h *hold) release() error {
 		return nil
 	}
 	go func() {
-		for range h.deliveries { //nolint:revive // for the client, which keeps them until they are taken
+		for range h.deliveries { // for the client, which keeps them until they are taken
 		}
 	}()
 	if err := h.ch.Cancel(holdTag, false); err != nil {

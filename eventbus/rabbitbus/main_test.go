@@ -16,7 +16,6 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/leat-go/leat/eventbus/rabbitbus"
-	"github.com/leat-go/leat/integration/brokers"
 	"github.com/leat-go/leat/internal/leaktest"
 )
 
@@ -43,12 +42,6 @@ func connect(t testing.TB, url string) *rabbitbus.Client {
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	return client
-}
-
-// shared returns a client of the RabbitMQ that all tests share.
-func shared(t testing.TB) *rabbitbus.Client {
-	t.Helper()
-	return connect(t, brokers.RabbitMQ(t))
 }
 
 // raw returns a channel of the plain client, to look at the broker with.

@@ -41,8 +41,10 @@ func (c StoreConfig) Validate() error {
 		field   string
 		missing bool
 	}{
-		{"Client", c.Client == nil}, {"Publisher", c.Publisher == nil},
-		{"Exchange", c.Exchange == ""}, {"ConsumerGroup", c.ConsumerGroup == ""},
+		{"Client", c.Client == nil},
+		{"Publisher", c.Publisher == nil},
+		{"Exchange", c.Exchange == ""},
+		{"ConsumerGroup", c.ConsumerGroup == ""},
 	} {
 		if f.missing {
 			errs = append(errs, fmt.Errorf("rabbitbus: StoreConfig.%s: must not be empty", f.field))

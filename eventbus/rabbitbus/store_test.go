@@ -31,6 +31,7 @@ func openStore(t testing.TB, url, exchange string, topology rabbitbus.TopologyCo
 
 func TestStore(t *testing.T) {
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
+		t.Helper()
 		url := brokers.RabbitMQ(t)
 		dlqtest.Run(t, func(t *testing.T) dlq.Store {
 			t.Helper()
@@ -53,6 +54,7 @@ func letters(t testing.TB, s dlq.Store, q dlq.Query) []dlq.Letter {
 
 func TestStore_TenThousandLettersAndTwoListers(t *testing.T) {
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
+		t.Helper()
 		url := brokers.RabbitMQ(t)
 		exchange := name(t, url, "many")
 		one, two := openStore(t, url, exchange, topology), openStore(t, url, exchange, topology)
@@ -90,7 +92,7 @@ func TestStore_TenThousandLettersAndTwoListers(t *testing.T) {
 						i++
 					}
 					if n, err := s.Count(t.Context()); err != nil || n != int64(total) || i != total {
-						counts <- fmt.Errorf("round %d: %d listed, %d counted (%v), want %d", round, i, n, err, total)
+						counts <- fmt.Errorf("round %d: %d listed, %d counted (%w), want %d", round, i, n, err, total)
 						return
 					}
 				}
@@ -118,6 +120,7 @@ func TestStore_TenThousandLettersAndTwoListers(t *testing.T) {
 // where it came from.
 func TestStore_LettersOfTheBroker(t *testing.T) {
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
+		t.Helper()
 		url := brokers.RabbitMQ(t)
 		exchange := name(t, url, "broker")
 		topology.QueueArguments = amqp.Table{"x-message-ttl": 50}

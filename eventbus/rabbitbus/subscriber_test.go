@@ -55,6 +55,7 @@ func each(t *testing.T, f func(t *testing.T, topology rabbitbus.TopologyConfig))
 
 func TestSubscriber_OrderByKeyThroughManyLanes(t *testing.T) {
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
+		t.Helper()
 		url := brokers.RabbitMQ(t)
 		topic := name(t, url, "lanes")
 		const keys, perKey, lanes = 30, 30, 8
@@ -206,6 +207,7 @@ func TestSubscriber_ContextOutlivesSubscribeAndEndsWithTheMessage(t *testing.T) 
 
 func TestSubscriber_DrainHandsBackWhatIsNotFinished(t *testing.T) {
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
+		t.Helper()
 		leaktest.Check(t)
 		url := brokers.RabbitMQ(t)
 		topic := name(t, url, "drain")
@@ -220,7 +222,7 @@ func TestSubscriber_DrainHandsBackWhatIsNotFinished(t *testing.T) {
 			m.Ack()
 		}
 		finishing, stuck := next(t, out), next(t, out)
-		eventually(t, "the rest has arrived", func() bool { return sub.Stats().InFlight == 6 })
+		eventually(t, "the rest has arrived", func() bool { s := sub.Stats(); return s.InFlight == 6 && s.Acked == 4 })
 		drained := make(chan error, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()

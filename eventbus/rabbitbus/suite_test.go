@@ -29,6 +29,7 @@ func (l lenient) Close() error {
 func TestWatermillSuite(t *testing.T) {
 	url := brokers.RabbitMQ(t)
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
+		t.Helper()
 		topology.DisableDLQ = true // half the queues
 		withGroup := func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
 			t.Helper()
@@ -49,6 +50,7 @@ func TestWatermillSuite(t *testing.T) {
 			GuaranteedOrderWithSingleSubscriber: true,
 			Persistent:                          true,
 		}, func(t *testing.T) (message.Publisher, message.Subscriber) {
+			t.Helper()
 			return withGroup(t, "suite")
 		}, withGroup)
 	})
