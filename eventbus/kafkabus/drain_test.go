@@ -165,8 +165,8 @@ func TestSubscriber_AStuckKeyPausesItsPartitionOnly(t *testing.T) {
 	}
 	sub := newSubscriber(t, kafkabus.SubscriberConfig{Client: client, Concurrency: 8, MaxInFlight: 100, NackDelay: time.Millisecond})
 	out := subscribe(t, sub, topic)
-	all, other := 0, 0
-	for all+other < 1 || other < 500 {
+	other := 0
+	for other < 500 || sub.Stats().Pauses == 0 { // the stuck one comes again and again
 		m := next(t, out)
 		if m.UUID == "stuck" {
 			m.Nack()
@@ -177,9 +177,6 @@ func TestSubscriber_AStuckKeyPausesItsPartitionOnly(t *testing.T) {
 		if n := sub.Stats().InFlight; n > 4*100 {
 			t.Fatalf("%d records are in flight, want at most 100 a partition", n)
 		}
-	}
-	if sub.Stats().Pauses == 0 {
-		t.Error("no partition was paused")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()

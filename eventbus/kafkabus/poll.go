@@ -3,6 +3,7 @@ package kafkabus
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -13,11 +14,16 @@ import (
 // that must be free when a partition is not paused.
 const pollRecords = 500
 
+// patienceForRoom is how long the other partitions wait for a full one before
+// it is paused.
+const patienceForRoom = 20 * time.Millisecond
+
 // poll reads until ctx ends. No error ends it: each is a state to wait in.
 func (s *subscription) poll(ctx context.Context) {
 	pause := newBackoff(maxPause)
 	limit := min(pollRecords, max(1, s.cfg.MaxInFlight/2))
 	for ctx.Err() == nil {
+		s.makeRoom(ctx, limit)
 		fetches := s.client.PollRecords(ctx, limit)
 		if fetches.IsClientClosed() {
 			return
@@ -32,7 +38,7 @@ func (s *subscription) poll(ctx context.Context) {
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 			if p.Err == nil && p.Topic == s.topic {
 				read += len(p.Records)
-				s.take(p.FetchPartition, limit)
+				s.take(p.FetchPartition)
 			}
 		})
 		s.client.AllowRebalance()
@@ -68,7 +74,7 @@ func (s *subscription) recreate(ctx context.Context, err error) {
 }
 
 // take brings the records of one partition into its window and the lanes.
-func (s *subscription) take(f kgo.FetchPartition, limit int) {
+func (s *subscription) take(f kgo.FetchPartition) {
 	if len(f.Records) == 0 {
 		return
 	}
@@ -94,34 +100,53 @@ func (s *subscription) take(f kgo.FetchPartition, limit int) {
 		}
 	}
 	work := open(batch)
-	pause, admitted := s.accept(p, batch, work, limit)
-	if !admitted {
+	if !s.accept(p, batch, work) {
 		return
-	}
-	if pause {
-		s.stats.pauses.Add(1)
-		s.client.PauseFetchPartitions(map[string][]int32{s.topic: {p.id}})
-		s.resumeIfRoomy(p)
 	}
 	if len(work) < len(batch) {
 		s.commits.wake(len(work) == 0) // tombstones are done at once
 	}
 }
 
-// accept puts what was read where it belongs, and reports whether to read no
-// more of the partition for now.
-func (s *subscription) accept(p *partition, batch, work []*entry, limit int) (pause, ours bool) {
+// makeRoom waits a moment for partitions that are full, and pauses those that
+// stay so. A pause throws away what the client has fetched already; so it is for
+// what is stuck, not for what is only busy.
+func (s *subscription) makeRoom(ctx context.Context, limit int) {
+	timer := time.NewTimer(patienceForRoom)
+	defer timer.Stop()
+	for {
+		full := s.table.full(s.cfg.MaxInFlight-limit+1, s.cfg.MaxInFlightBytes)
+		if len(full) == 0 {
+			return
+		}
+		select {
+		case <-s.table.freed:
+			continue
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		for _, p := range full {
+			s.stats.pauses.Add(1)
+			s.table.pause(p)
+			s.client.PauseFetchPartitions(map[string][]int32{s.topic: {p.id}})
+			s.resumeIfRoomy(p)
+		}
+		return
+	}
+}
+
+// accept puts what was read where it belongs, and reports false when that is
+// nowhere any more.
+func (s *subscription) accept(p *partition, batch, work []*entry) bool {
 	t := s.table
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p.moving || p.gone {
-		return false, false
+		return false
 	}
 	p.next = batch[len(batch)-1].delivery.Offset + 1
 	p.add(batch)
-	if !p.paused && p.full(s.cfg.MaxInFlight-limit+1, s.cfg.MaxInFlightBytes) {
-		p.paused, pause = true, true
-	}
 	switch {
 	case s.cfg.MaxDeliveries == NoMaxDeliveries:
 		s.admit(work)
@@ -142,7 +167,7 @@ func (s *subscription) accept(p *partition, batch, work []*entry, limit int) (pa
 	default:
 		s.admit(work)
 	}
-	return pause, true
+	return true
 }
 
 // resumeIfRoomy undoes a pause that came later than what would have ended it.

@@ -6,9 +6,31 @@ import "sync"
 type table struct {
 	mu    sync.Mutex
 	parts map[int32]*partition
+	freed chan struct{} // one token: something was settled
 }
 
-func newTable() *table { return &table{parts: make(map[int32]*partition)} }
+func newTable() *table {
+	return &table{parts: make(map[int32]*partition), freed: make(chan struct{}, 1)}
+}
+
+// full returns the partitions that are not paused and have no room.
+func (t *table) full(records, bytes int) []*partition {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []*partition
+	for _, p := range t.parts {
+		if !p.paused && !p.moving && p.full(records, bytes) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func (t *table) pause(p *partition) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.paused = true
+}
 
 // all returns the partitions.
 func (t *table) all() []*partition {
@@ -121,6 +143,7 @@ func (t *table) settle(e *entry, records, bytes int) settled {
 		return settled{}
 	}
 	p.settle(e)
+	signal(t.freed)
 	s := settled{ours: true}
 	if p.paused && p.roomy(records, bytes) {
 		p.paused, s.resume = false, true
