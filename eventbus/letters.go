@@ -53,4 +53,6 @@ type buryOnly struct {
 }
 
 // Bury publishes the letter.
-func (s buryOnly) Bury(ctx context.Context, l dlq.Letter) (string, error) { return s.topic.Bury(ctx, l) }
+func (s buryOnly) Bury(ctx context.Context, l dlq.Letter) (string, error) {
+	return s.topic.Bury(ctx, l)
+}

@@ -346,7 +346,7 @@ type bomb struct {
 	eventbus.Base
 	Field explosive `json:"field"`
 }
-type explosive struct{ n int }
+type explosive struct{}
 
 func (explosive) MarshalJSON() ([]byte, error) { panic("boom") }
 

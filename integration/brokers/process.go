@@ -101,7 +101,7 @@ func (p *process) running() bool {
 		}
 	}
 
-	return p.identity.alive()
+	return p.alive()
 }
 
 // signal sends sig. A process that is gone is not an error, and another one

@@ -91,7 +91,7 @@ func TestRun_PassesTheExitCodeOn(t *testing.T) {
 	var stdout, stderr strings.Builder
 	args := []string{"run", "-only=redis", "-dir", filepath.Join(t.TempDir(), ".brokers"), "--", "sh", "-c", "echo $LEAT_TEST_REQUIRE; exit 9"}
 	t.Setenv(brokers.EnvRequire, "x") // restored afterwards
-	os.Unsetenv(brokers.EnvRequire)
+	_ = os.Unsetenv(brokers.EnvRequire)
 	if code := run(t.Context(), args, &stdout, &stderr); code != 9 || stdout.String() != "redis\n" {
 		t.Errorf("code %d, stdout %q, stderr %s", code, stdout.String(), stderr.String())
 	}
