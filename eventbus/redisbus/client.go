@@ -140,9 +140,48 @@ func (c ClientConfig) options() (*redis.Options, error) {
 	opts.MaxRetries = -1
 	opts.DialerRetries = 1
 	opts.DisableIdentity = true
+	opts.Dialer = quietly(redis.NewDialer(opts))
 	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return opts, errors.Join(errs...)
 }
+
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// quietly makes a dialer whose failures show in the first command instead of
+// in the dialing. go-redis writes a line to its global logger for each dial
+// that fails, and begins to dial by itself: with a server that is away, many a
+// second. The error is the same.
+func quietly(dial dialer) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return failedConn{err: &dialError{err}}, nil
+		}
+		return c, nil
+	}
+}
+
+// dialError is a layer around the error of a dial: go-redis takes one off.
+type dialError struct{ err error }
+
+func (e *dialError) Error() string { return e.err.Error() }
+func (e *dialError) Unwrap() error { return e.err }
+
+// failedConn is a connection that was never made.
+type failedConn struct {
+	net.Conn // nil: what is not below is not used
+
+	err error
+}
+
+func (c failedConn) Read([]byte) (int, error)         { return 0, c.err }
+func (c failedConn) Write([]byte) (int, error)        { return 0, c.err }
+func (c failedConn) Close() error                     { return nil }
+func (c failedConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c failedConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c failedConn) SetDeadline(time.Time) error      { return nil }
+func (c failedConn) SetReadDeadline(time.Time) error  { return nil }
+func (c failedConn) SetWriteDeadline(time.Time) error { return nil }
 
 // parseURL never quotes the URL: net/url does so in its errors, password and all.
 func (c ClientConfig) parseURL() (*redis.Options, error) {

@@ -109,7 +109,7 @@ func (c Config) Validate() error {
 	errs = append(errs, checkTrimming("Config", c.MaxLen, c.MaxAge)...)
 	sub := c.subscriber()
 	sub.Client = unsetClient{}
-	errs = append(errs, sub.Validate(), c.facade(unsetPublisher{}, nil, nil).Validate())
+	errs = append(errs, c.facade(unsetPublisher{}, nil, nil).Validate(), sub.Validate())
 	return inConfig(errors.Join(errs...))
 }
 

@@ -55,6 +55,14 @@ func TestConformance(t *testing.T) {
 						t.Fatal(err)
 					}
 				},
+				OpenUnreachable: func(t testing.TB, o eventbustest.Options) (eventbustest.Instance, error) {
+					t.Helper()
+					bus, err := redisbus.Open(t.Context(), busConfig("127.0.0.1:1", c.form, o))
+					if err != nil {
+						return eventbustest.Instance{}, err
+					}
+					return eventbustest.Instance{Bus: bus}, nil
+				},
 				RecoveryTime: 2 * recovery,
 				Secrets:      []string{brokers.RedisPassword, url.UserPassword("", brokers.RedisPassword).String()[1:]},
 			})
@@ -86,17 +94,7 @@ func openThroughProxy(t testing.TB, addr string, form redisbus.Form, given bool,
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.Close() })
-	u := url.URL{Scheme: "redis", Host: p.Addr(), User: url.UserPassword(brokers.RedisUser, brokers.RedisPassword)}
-	cfg := redisbus.Config{
-		URL: u.String(), StreamPrefix: o.Topic, ConsumerGroup: o.Group, ConsumerName: o.Consumer, Form: form,
-		Registry: o.Registry, Codec: o.Codec, Concurrency: o.Concurrency, Retry: o.Retry, HandlerTimeout: o.HandlerTimeout,
-		Middleware: o.Middleware, HandlerMiddleware: o.HandlerMiddleware, MaxBackground: o.MaxBackground,
-		MaxPayloadBytes: o.MaxPayloadBytes, MaxReplays: o.MaxReplays, DisableDLQ: o.DisableDLQ, DrainTimeout: o.DrainTimeout,
-		TracerProvider: o.TracerProvider, Logger: o.Logger,
-	}
-	if o.FastRecovery {
-		cfg.PendingIdleTime = recovery
-	}
+	cfg := busConfig(p.Addr(), form, o)
 	instance := eventbustest.Instance{
 		Crash: func() { _ = p.Refuse(); p.Cut() },
 		Stall: func() func() {
@@ -119,4 +117,19 @@ func openThroughProxy(t testing.TB, addr string, form redisbus.Form, given bool,
 	}
 	instance.Bus = bus
 	return instance, nil
+}
+
+func busConfig(addr string, form redisbus.Form, o eventbustest.Options) redisbus.Config {
+	u := url.URL{Scheme: "redis", Host: addr, User: url.UserPassword(brokers.RedisUser, brokers.RedisPassword)}
+	cfg := redisbus.Config{
+		URL: u.String(), StreamPrefix: o.Topic, ConsumerGroup: o.Group, ConsumerName: o.Consumer, Form: form,
+		Registry: o.Registry, Codec: o.Codec, Concurrency: o.Concurrency, Retry: o.Retry, HandlerTimeout: o.HandlerTimeout,
+		Middleware: o.Middleware, HandlerMiddleware: o.HandlerMiddleware, MaxBackground: o.MaxBackground,
+		MaxPayloadBytes: o.MaxPayloadBytes, MaxReplays: o.MaxReplays, DisableDLQ: o.DisableDLQ, DrainTimeout: o.DrainTimeout,
+		MaxDeliveries: o.MaxDeliveries, TracerProvider: o.TracerProvider, Logger: o.Logger,
+	}
+	if o.FastRecovery {
+		cfg.PendingIdleTime = recovery
+	}
+	return cfg
 }

@@ -168,7 +168,8 @@ func TestFaults_StreamDeleted(t *testing.T) {
 	client := shared(t)
 	stream := name("deleted")
 	pub := newPublisher(t, redisbus.PublisherConfig{Client: client})
-	sub := newSubscriber(t, redisbus.SubscriberConfig{Client: client})
+	log := &lines{}
+	sub := newSubscriber(t, redisbus.SubscriberConfig{Client: client, Logger: slog.New(log)})
 	out := subscribe(t, sub, stream)
 	for i := range 5 {
 		publish(t, pub, stream, msg("before", ""))
@@ -185,8 +186,8 @@ func TestFaults_StreamDeleted(t *testing.T) {
 		m.Ack()
 		eventually(t, "the ack is with the server", func() bool { return pendingOf(t, client, stream, "g") == 0 })
 	}
-	if n := sub.Stats().Recreations; n != 5 {
-		t.Errorf("%d recreations counted, want 5", n)
+	if s, said := sub.Stats(), log.above(slog.LevelInfo); s.Recreations != 5 || s.Reconnections != 0 || len(said) != 5 {
+		t.Errorf("%d recreations and %d reconnections counted, said %q; want 5, 0 and a line for each", s.Recreations, s.Reconnections, said)
 	}
 }
 

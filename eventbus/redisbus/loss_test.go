@@ -51,6 +51,18 @@ func TestLoss_TrimmingThatOvertakesAGroupIsReported(t *testing.T) {
 		if n := sub.Stats().Lost; n != c.want {
 			t.Errorf("%s: %d counted, want the same loss once", c.what, n)
 		}
+		// Nor does the next process tell it again.
+		if err := sub.Close(); err != nil {
+			t.Fatal(err)
+		}
+		heir := newSubscriber(t, redisbus.SubscriberConfig{Client: client, PendingIdleTime: 200 * time.Millisecond})
+		out = subscribe(t, heir, stream)
+		publish(t, newPublisher(t, redisbus.PublisherConfig{Client: client}), stream, msg("last", ""))
+		next(t, out).Ack()
+		none(t, out, 150*time.Millisecond)
+		if n := heir.Stats().Lost; n != 0 {
+			t.Errorf("%s: %d counted by the next process, want none", c.what, n)
+		}
 	}
 }
 

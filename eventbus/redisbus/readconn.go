@@ -42,7 +42,7 @@ func (r *readConn) open(ctx context.Context, block time.Duration) (cmd redis.Cmd
 	dial := opts.Dialer
 	opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
-		if err == nil {
+		if _, failed := c.(failedConn); err == nil && !failed {
 			r.mu.Lock()
 			r.sockets = append(r.sockets, c)
 			r.mu.Unlock()
@@ -82,6 +82,9 @@ func (r *readConn) dialFirst(ctx context.Context, opts *redis.Options) (net.Conn
 	defer cancel()
 	dial := opts.Dialer
 	first, err := dial(ctx, opts.Network, opts.Addr)
+	if failed, ok := first.(failedConn); ok { // from a client of OpenClient
+		err = failed.err
+	}
 	if err != nil {
 		return nil, err
 	}
