@@ -155,7 +155,7 @@ func quietly(dial dialer) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
 		if err != nil {
-			return failedConn{err: &dialError{err}}, nil
+			return failedConn{err: &dialError{err}}, nil //nolint:nilerr // the connection has it
 		}
 		return c, nil
 	}
