@@ -83,7 +83,8 @@ func BenchmarkStep(b *testing.B) {
 			b.Run(where+"/"+s.name, func(b *testing.B) {
 				sub := bus.subscriptions()[0]
 				msg := message.NewMessage("1", nil)
-				ctx := &attempts{Context: &delivery{Context: b.Context(), bus: bus}, sub: sub, event: &benched{}}
+				d := &delivery{Context: b.Context(), bus: bus}
+				ctx := &attempts{Context: d, d: d, sub: sub, event: &benched{}}
 				msg.SetContext(ctx)
 				h := s.mw(nothing)
 				b.ReportAllocs()
