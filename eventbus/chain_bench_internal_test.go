@@ -2,6 +2,8 @@ package eventbus
 
 import (
 	"context"
+	"reflect"
+	"strconv"
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -98,4 +100,48 @@ func BenchmarkStep(b *testing.B) {
 	}
 	one("message", bus.messageSteps())
 	one("handler", bus.subscriptions()[0].steps())
+}
+
+// The path of an event when a thousand other types, each with its handler, are
+// registered: dispatch is one map access, so the two are to be the same.
+func BenchmarkOtherTypes(b *testing.B) {
+	for _, others := range []int{0, 1000} {
+		b.Run(strconv.Itoa(others), func(b *testing.B) {
+			reg := NewRegistry()
+			if err := Register[benched](reg, "Benched"); err != nil {
+				b.Fatal(err)
+			}
+			bus, err := New(Config{Publisher: direct.Transport{}, Registry: reg, Topic: "t", DeadLetters: dlq.NewMemStore(dlq.MemConfig{})})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := Subscribe(bus, "h", func(context.Context, benched) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
+			state := reg.state.Load()
+			var subs []*subscription
+			for i := range others { // stand-ins: a program would have to write a thousand types
+				et := &eventType{name: "Other" + strconv.Itoa(i), version: 1, goType: reflect.ArrayOf(i, reflect.TypeFor[byte]())}
+				state.byName[et.name], state.byType[et.goType] = et, et
+				sub := &subscription{bus: bus, name: "h", nameAny: "h", et: et, call: func(context.Context, Event) error { return nil }}
+				if err := sub.build(); err != nil {
+					b.Fatal(err)
+				}
+				subs = append(subs, sub)
+			}
+			if err := bus.change(func(t *table) error { return t.add(subs) }); err != nil {
+				b.Fatal(err)
+			}
+			if n := bus.SubscriberCount(); n != others+1 {
+				b.Fatalf("%d handlers, want %d", n, others+1)
+			}
+			ctx, e := b.Context(), &benched{Base: NewBase("a")}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := bus.Publish(ctx, e); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
