@@ -125,6 +125,11 @@ func TestBus_RecoverPendingTellsLettersFromSuccesses(t *testing.T) {
 	if s.EventsConsumed != 6 || s.EventsProcessedSuccess != 3 || s.EventsProcessedFailed != 3 || s.MessagesSentToDLQ != 3 || s.LastErrorAt.IsZero() {
 		t.Errorf("statistics %+v", s)
 	}
+	// Handled is told at once; the acks travel together, within AckDelay.
+	eventually(t, "all six are acknowledged", func() bool {
+		info, err := bus.StreamInfo(t.Context())
+		return err == nil && info.PendingMessages == 0
+	})
 	info, err := bus.StreamInfo(t.Context())
 	if err != nil || info.DLQMessages != 3 || info.PendingMessages != 0 || info.Stream.Length != 6 {
 		t.Errorf("stream info %+v, %v", info, err)
