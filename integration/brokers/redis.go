@@ -67,11 +67,7 @@ type redis struct{ opts RedisOptions }
 func (redis) ports() []string { return []string{portPlain, portTLS} }
 
 func (r redis) prepare(ctx context.Context, in *Instance) error {
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		return fmt.Errorf("brokers: start redis: %w", err)
-	}
-	version, err := redisVersion(ctx, path)
+	version, err := installedRedis(ctx)
 	if err != nil {
 		return err
 	}
@@ -112,6 +108,16 @@ func (r redis) config(in *Instance, version int) []string {
 	return append(lines, opts.Config...)
 }
 
+// installedRedis returns the major version of the redis-server in PATH.
+func installedRedis(ctx context.Context) (int, error) {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return 0, fmt.Errorf("brokers: start redis: %w", err)
+	}
+
+	return redisVersion(ctx, path)
+}
+
 // redisVersion returns the major version: "Redis server v=7.0.15 sha=...".
 func redisVersion(ctx context.Context, path string) (int, error) {
 	out, err := exec.CommandContext(ctx, path, "--version").Output()
@@ -126,14 +132,17 @@ func redisVersion(ctx context.Context, path string) (int, error) {
 	return strconv.Atoi(string(found[1])) //nolint:wrapcheck // digits, by the expression
 }
 
-func (redis) commands(in *Instance) []command {
+func (redis) commands(in *Instance) []command { return redisCommand(in, in.file("redis.conf")) }
+
+// redisCommand starts redis-server with the arguments.
+func redisCommand(in *Instance, args ...string) []command {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		path = "redis-server" // the start says what is wrong
 	}
 	path, _ = filepath.Abs(path)
 
-	return []command{{path: path, args: []string{in.file("redis.conf")}, dir: in.folder, log: in.logFile()}}
+	return []command{{path: path, args: args, dir: in.folder, log: in.logFile()}}
 }
 
 func (r redis) certificate() string { return r.opts.withDefaults().Certificate }
