@@ -34,6 +34,7 @@ type life struct {
 	draining  bool             // the end of the subscription was asked for
 	drainTurn chan struct{}    // held by the Drain that is under way
 	drained   router.Report
+	broken    string // why consuming ended, or never began, though nobody asked for that
 	stopping  bool
 	consumes  chan struct{} // closed when Run has subscribed
 	done      chan struct{} // closed when the first Shutdown is through
@@ -80,7 +81,12 @@ func (b *Bus) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Mount(mounted{b, b.sub}); err != nil {
+	guest := mounted{b, b.sub, b.take}
+	if b.owned {
+		c := newCalled(b)
+		guest.sub, guest.handle = c, c.handle
+	}
+	if err := r.Mount(guest); err != nil {
 		return err
 	}
 	b.life.mu.Lock()
@@ -90,23 +96,29 @@ func (b *Bus) Run(ctx context.Context) error {
 	}
 	b.life.router = r
 	b.life.mu.Unlock()
-	ended, lost := make(chan struct{}), make(chan bool, 1)
-	go func() { lost <- b.watch(r, ended) }()
+	over, lost := make(chan struct{}), make(chan bool, 1)
+	go func() { lost <- b.watch(r, over) }()
 	err = r.Run(ctx)
-	close(ended)
+	close(over)
 	if <-lost {
 		err = errors.Join(ErrSubscriptionEnded, err)
+	} else if err != nil {
+		b.life.mu.Lock()
+		if !ended(b.life.consumes) && !b.life.stopping && ctx.Err() == nil {
+			b.life.broken = "consuming could not start"
+		}
+		b.life.mu.Unlock()
 	}
 	return err
 }
 
 // watch says when the bus consumes, and ends the router when the subscription
 // ended without having been asked: Run would go on and consume nothing.
-func (b *Bus) watch(r *router.Router, ended <-chan struct{}) (lost bool) {
+func (b *Bus) watch(r *router.Router, over <-chan struct{}) (lost bool) {
 	select {
 	case <-r.Running():
 		close(b.life.consumes)
-	case <-ended:
+	case <-over:
 		return false
 	}
 	b.life.mu.Lock()
@@ -114,17 +126,26 @@ func (b *Bus) watch(r *router.Router, ended <-chan struct{}) (lost bool) {
 	b.life.mu.Unlock()
 	select {
 	case <-consumer.Stopped():
-	case <-ended:
+	case <-over:
 		return false
 	}
-	b.life.mu.Lock()
-	lost = !b.life.draining
-	b.life.mu.Unlock()
-	if lost {
+	if lost = b.noteLoss(); lost {
 		b.log.Error("subscription ended by itself, the bus stops", slog.String("topic", b.cfg.Topic), slog.String("group", b.cfg.Group))
 		_, _ = r.Shutdown(context.Background()) // Run returns its error
 	}
 	return lost
+}
+
+// noteLoss remembers, and reports, that the subscription has ended though nobody
+// asked for that.
+func (b *Bus) noteLoss() bool {
+	b.life.mu.Lock()
+	defer b.life.mu.Unlock()
+	if b.life.draining || b.life.stopping || b.life.consumer == nil || !ended(b.life.consumer.Stopped()) {
+		return false
+	}
+	b.life.broken = b.lost()
+	return true
 }
 
 // Running is closed when [Bus.Run] has subscribed: from then on the bus
@@ -152,7 +173,7 @@ func (b *Bus) Mount(r *message.Router) error {
 	if b.direct {
 		return nil
 	}
-	err := mounted{b, guest{b}}.Mount(r)
+	err := mounted{b, guest{b}, b.take}.Mount(r)
 	if err != nil {
 		b.life.mu.Lock()
 		b.life.running = false
@@ -163,8 +184,9 @@ func (b *Bus) Mount(r *message.Router) error {
 
 // mounted is the bus as the router's guest.
 type mounted struct {
-	bus *Bus
-	sub message.Subscriber
+	bus    *Bus
+	sub    message.Subscriber
+	handle message.NoPublishHandlerFunc
 }
 
 // Mount adds the handler.
@@ -180,7 +202,7 @@ func (m mounted) Mount(r *message.Router) (err error) {
 			panic(p)
 		}
 	}()
-	h := r.AddConsumerHandler(name, b.cfg.Topic, m.sub, b.handle)
+	h := r.AddConsumerHandler(name, b.cfg.Topic, m.sub, m.handle)
 	b.life.mu.Lock()
 	b.life.consumer = h
 	b.life.mu.Unlock()
@@ -202,8 +224,10 @@ func (g guest) Subscribe(ctx context.Context, topic string) (<-chan *message.Mes
 	return out, nil
 }
 
-// Close drains, within the bus's DrainTimeout.
+// Close drains, within the bus's DrainTimeout. The router calls it too when the
+// handler has ended by itself.
 func (g guest) Close() error {
+	g.bus.noteLoss()
 	ctx, cancel := context.WithTimeout(context.Background(), g.bus.cfg.DrainTimeout)
 	defer cancel()
 	_, err := g.bus.Drain(ctx)

@@ -3,6 +3,7 @@ package eventbus
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"reflect"
 	"time"
 
@@ -75,6 +76,10 @@ type AnyBus interface {
 	Mount(r *message.Router) error
 	Drain(ctx context.Context) (router.Report, error)
 	Shutdown(ctx context.Context) (Report, error)
+	Draining() bool
+	Health() router.Health
+	LiveHandler() http.Handler
+	ReadyHandler() http.Handler
 
 	DeadLetters() *dlq.Queue
 	Stats() Stats

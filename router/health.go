@@ -19,9 +19,15 @@ type Health struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Health reports the state of the router. It takes no lock and never blocks,
-// also while handlers are being added and during a drain. It does not ask the
-// brokers: an adapter that reconnects is healthy.
+// Reporter has a health to tell: [Router] and eventbus.Bus do.
+type Reporter interface {
+	Health() Health
+}
+
+// Health reports the state of the router, and of what is mounted on it and has
+// a health of its own, as a bus has. It takes no lock of the router's and never
+// blocks, also while handlers are being added and during a drain. It does not
+// ask the brokers: an adapter that reconnects is healthy.
 func (r *Router) Health() Health {
 	switch state(r.state.Load()) {
 	case idle:
@@ -37,17 +43,35 @@ func (r *Router) Health() Health {
 	if lost := r.lost.Load(); lost != nil {
 		return Health{Reason: "the subscription of handler " + *lost + " ended"}
 	}
-	return Health{Live: true, Ready: true}
+	all := Health{Live: true, Ready: true}
+	if guests := r.guests.Load(); guests != nil {
+		for _, guest := range *guests {
+			switch h := guest.Health(); {
+			case !h.Live:
+				return h
+			case !h.Ready && all.Ready:
+				all = h
+			}
+		}
+	}
+	return all
 }
 
 // LiveHandler answers 200 while the router is live and 503 when it is not, with
 // the [Health] as JSON. It shows the names of handlers to whoever may ask.
-func (r *Router) LiveHandler() http.Handler {
+func (r *Router) LiveHandler() http.Handler { return LiveHandler(r) }
+
+// ReadyHandler is like LiveHandler, for ready.
+func (r *Router) ReadyHandler() http.Handler { return ReadyHandler(r) }
+
+// LiveHandler answers 200 while r is live and 503 when it is not, with its
+// [Health] as JSON: for a health that a program puts together itself.
+func LiveHandler(r Reporter) http.Handler {
 	return healthHandler(func() (Health, bool) { h := r.Health(); return h, h.Live })
 }
 
-// ReadyHandler is like LiveHandler, for ready.
-func (r *Router) ReadyHandler() http.Handler {
+// ReadyHandler is like [LiveHandler], for ready.
+func ReadyHandler(r Reporter) http.Handler {
 	return healthHandler(func() (Health, bool) { h := r.Health(); return h, h.Ready })
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 )
@@ -15,7 +16,7 @@ import (
 //
 // the router's shutdown calls it, with the semantics of [Drainer.Drain], and
 // waits for it; otherwise its handlers are Watermill's own and end as they do
-// there.
+// there. One that is a [Reporter] counts in the router's health.
 type Mounter interface {
 	Mount(r *message.Router) error
 }
@@ -63,8 +64,19 @@ func (r *Router) mount(m Mounter) error {
 		r.mounted = r.mounted[:len(r.mounted)-1] // under wiring: it is the last
 		r.mu.Unlock()
 	}
-	if err != nil || now == idle {
+	if err != nil {
 		return err
+	}
+	if guest, ok := m.(Reporter); ok {
+		var all []Reporter
+		if now := r.guests.Load(); now != nil {
+			all = slices.Clone(*now)
+		}
+		all = append(all, guest)
+		r.guests.Store(&all)
+	}
+	if now == idle {
+		return nil
 	}
 	select {
 	case <-r.wm.Running():

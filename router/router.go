@@ -24,6 +24,8 @@ type Router struct {
 	state atomic.Int32           // written under mu
 	lost  atomic.Pointer[string] // the handler whose subscription ended by itself
 
+	guests atomic.Pointer[[]Reporter] // what is mounted and has a health; written under wiring
+
 	mu       sync.Mutex
 	handlers map[string]*Handler
 	pending  []*Handler // added before Run
@@ -159,7 +161,11 @@ func (r *Router) Run(ctx context.Context) error {
 	case err := <-ran:
 		return r.abort(fmt.Errorf("router: run: %w", err))
 	}
-	if err := errors.Join(r.startErrors(), r.startPending(ctx)); err != nil {
+	err := r.startErrors() // first: with them there is nothing to be called running
+	if err == nil {
+		err = r.startPending(ctx)
+	}
+	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, ErrClosed) {
 			return r.abort(err)
 		}
