@@ -30,6 +30,7 @@ type Bus struct {
 	tracer   *tracing.Tracer
 	direct   bool // in memory: Publish calls the handlers
 	wire     bool // in memory: somebody looks at messages, so spell them
+	owned    bool // the transport is the bus's own and may call it
 
 	table   atomic.Pointer[table]
 	tableMu sync.Mutex
@@ -70,6 +71,8 @@ func New(cfg Config) (*Bus, error) {
 	_, b.direct = b.cfg.Publisher.(direct.Transport)
 	if sub := b.cfg.Subscriber; sub != nil && !b.direct {
 		switch sub := sub.(type) {
+		case direct.Own:
+			b.sub, b.owned = &given{SubscriptionDrainer: sub.SubscriptionDrainer}, true
 		case router.SubscriptionDrainer:
 			b.sub = &given{SubscriptionDrainer: sub}
 		case router.Drainer:

@@ -25,7 +25,8 @@ const (
 // deadline. In memory it is the publisher's, and ends at the drain's deadline
 // too; the two are joined only when somebody asks for Done.
 type delivery struct {
-	context.Context //nolint:containedctx // it is a context
+	context.Context                 //nolint:containedctx // it is a context
+	names           context.Context //nolint:containedctx // what the router tells, when it is not in Context; mostly nil
 	bus             *Bus
 	kill            context.Context //nolint:containedctx // in memory: ends at the drain's deadline; else nil
 
@@ -82,6 +83,11 @@ func (d *delivery) Value(key any) any {
 	case ctxkey.Delivery:
 		if d.bus.direct {
 			return nil
+		}
+	}
+	if d.names != nil {
+		if v := d.names.Value(key); v != nil {
+			return v
 		}
 	}
 	if d.kill != nil {

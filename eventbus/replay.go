@@ -37,7 +37,7 @@ func (l loopback) Publish(topic string, msgs ...*message.Message) error {
 		if !b.gate.enter(nested) {
 			return ErrClosed
 		}
-		err := b.handle(msg)
+		err := b.take(msg)
 		b.gate.leave(nested)
 		if err != nil {
 			return err

@@ -1,6 +1,8 @@
-// Package direct marks the in-memory bus: a Publisher that eventbus recognises
-// and serves by calling the handlers itself, without a wire between. It keeps
-// that door out of the public API: only membus opens it.
+// Package direct holds the two doors between eventbus and its own transports
+// that are not in the public API: the mark of the in-memory bus ([Transport]), a
+// Publisher that eventbus recognises and serves by calling the handlers itself,
+// without a wire between; and the offer to a transport to call the bus's handler
+// itself ([Own], [Call]).
 package direct
 
 import (

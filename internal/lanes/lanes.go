@@ -44,6 +44,23 @@ func New[T any](workers int) *Lanes[T] {
 func (l *Lanes[T]) Add(key string, item T) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.add(key, item)
+}
+
+// AddAll adds the items in their order, each under its key, as Add does, with
+// one lock for all.
+func (l *Lanes[T]) AddAll(items []T, key func(T) string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, item := range items {
+		if !l.add(key(item), item) {
+			return false // they are all the caller's: it cannot close meanwhile
+		}
+	}
+	return true
+}
+
+func (l *Lanes[T]) add(key string, item T) bool {
 	if l.closed {
 		return false
 	}

@@ -50,6 +50,25 @@ func TestLanes_OneWorkerKeepsTheOrderOfTheStream(t *testing.T) {
 	}
 }
 
+func TestLanes_AddAllAddsInOrderAndUnderTheKeys(t *testing.T) {
+	l := lanes.New[item](2)
+	keyOf := func(it item) string { return it.key }
+	if !l.AddAll([]item{{"a", 1}, {"a", 2}, {"b", 1}}, keyOf) {
+		t.Fatal("refused")
+	}
+	key, first, _ := l.Take()
+	_, second, _ := l.Take()
+	l.Done(key)
+	_, third, _ := l.Take()
+	if first != (item{"a", 1}) || second != (item{"b", 1}) || third != (item{"a", 2}) {
+		t.Errorf("took %v, %v, %v, want a1, b1, and after Done(a) a2", first, second, third)
+	}
+	l.Close()
+	if l.AddAll([]item{{"c", 1}}, keyOf) {
+		t.Error("AddAll after Close took the items")
+	}
+}
+
 func TestLanes_CloseWakesWorkersAndReturnsWhatWasNeverTaken(t *testing.T) {
 	l := lanes.New[item](2)
 	l.Add("a", item{"a", 1})
