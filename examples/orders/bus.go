@@ -33,6 +33,10 @@ type backend struct {
 	uses  []string                // flags that only some have
 	check func(o options) []error // of those flags; nil: nothing to check
 	open  func(ctx context.Context, s setup) (opened, error)
+
+	// takeover is how long it takes until the others of the group get what a
+	// crashed process had begun; 0: no time worth mentioning.
+	takeover time.Duration
 }
 
 // opened is a bus and what belongs to it.
@@ -51,7 +55,7 @@ type group interface {
 	active(ctx context.Context, within time.Duration) ([]string, error)
 }
 
-func backends() []backend { return []backend{memory(), leatRedis(), watermillRedis()} }
+func backends() []backend { return []backend{memory(), leatRedis(), watermillRedis(), leatRabbitMQ()} }
 
 func names() []string {
 	var all []string

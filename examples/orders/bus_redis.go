@@ -12,9 +12,10 @@ import (
 // streams, {topic}:stream and {topic}:stream_dlq.
 func leatRedis() backend {
 	return backend{
-		name:  "redis",
-		title: "Redis Streams, by leat's redisbus",
-		uses:  []string{"redis", "worker", "workers"},
+		name:     "redis",
+		title:    "Redis Streams, by leat's redisbus",
+		uses:     []string{"redis", "worker", "workers"},
+		takeover: deadAfter,
 		check: func(o options) []error {
 			if err := (redisbus.ClientConfig{URL: o.redis}).Validate(); err != nil {
 				return []error{fmt.Errorf("-redis: %w", err)}

@@ -28,9 +28,10 @@ import (
 // kills its process each time.
 func watermillRedis() backend {
 	return backend{
-		name:  "watermill-redis",
-		title: "Redis, by Watermill's stock adapter",
-		uses:  []string{"redis", "worker", "workers"},
+		name:     "watermill-redis",
+		title:    "Redis, by Watermill's stock adapter",
+		uses:     []string{"redis", "worker", "workers"},
+		takeover: deadAfter,
 		check: func(o options) []error {
 			if _, err := redisOptions(o.redis); err != nil {
 				return []error{fmt.Errorf("-redis: %w", err)}

@@ -21,14 +21,15 @@ type crew []*member
 // member is one of them. What listen sets may be read once done is closed;
 // consumer and process once ready is.
 type member struct {
-	name    string
-	index   int // in the tally, where 0 is this process
-	cmd     *exec.Cmd
-	stdin   io.Closer
-	ready   chan struct{} // it consumes
-	done    chan struct{} // it has ended, and all that it wrote was read
-	tally   *tally
-	console *console
+	name     string
+	index    int // in the tally, where 0 is this process
+	cmd      *exec.Cmd
+	stdin    io.Closer
+	ready    chan struct{} // it consumes
+	done     chan struct{} // it has ended, and all that it wrote was read
+	tally    *tally
+	console  *console
+	takeover time.Duration // see backend
 
 	consumer string
 	process  int
@@ -72,7 +73,7 @@ func (p *program) hire(ctx context.Context) error {
 func (p *program) start(ctx context.Context, i int, self string, args []string) (*member, error) {
 	m := &member{
 		name: "worker " + strconv.Itoa(i), index: i, ready: make(chan struct{}), done: make(chan struct{}),
-		tally: p.tally, console: p.console,
+		tally: p.tally, console: p.console, takeover: p.takeover,
 	}
 	m.cmd = exec.CommandContext(context.WithoutCancel(ctx), self, args...) // stop ends it, not a signal
 	m.cmd.SysProcAttr = ownGroup()
@@ -121,7 +122,11 @@ func (m *member) listen(stdout io.Reader) {
 	}
 	m.tally.crashed(m.index)
 	if m.consumer != "" {
-		m.console.tell("%s (process %d) has ended before its time: %s; what it had begun comes to the others in about %v", m.name, m.process, m.end, deadAfter)
+		when := "at once"
+		if m.takeover > 0 {
+			when = fmt.Sprintf("in about %v", m.takeover)
+		}
+		m.console.tell("%s (process %d) has ended before its time: %s; what it had begun comes to the others %s", m.name, m.process, m.end, when)
 	}
 }
 

@@ -14,7 +14,7 @@ func TestFlags_AllMistakesAtOnce(t *testing.T) {
   -concurrency: "many" must be a number from 1 to 1000
   -patience: "-1s" must be a time like 10s
   "orders.jsonl" is no flag: the input is given with -input
-  -bus: "pigeon" is none of memory, redis, watermill-redis
+  -bus: "pigeon" is none of memory, redis, watermill-redis, rabbitmq
   -group: "a b" must be 1 to 120 of letters, digits and _ - . : /
   -topic: "" must be 1 to 120 of letters, digits and _ - . : /
   -input: stat /none/such: no such file or directory
@@ -28,12 +28,15 @@ func TestFlags_AllMistakesAtOnce(t *testing.T) {
 func TestFlags_Single(t *testing.T) {
 	t.Parallel()
 	for flags, want := range map[string]string{
-		"-redis=redis://localhost":                       `-redis: the bus "memory" has no use for it`,
-		"-bus=watermill-redis -redis=http://localhost":   "-redis: redis: invalid URL scheme: http",
-		"-bus=watermill-redis -redis=redis://u:hush@:%x": "-redis: not a URL like",
-		"-bus=redis -redis=redis://u:hush@:%x":           "-redis: ",
-		"-bus=redis -redis=redis://u:hush@far.away/0":    "-redis: ",
-		"-workers=1 -input=testdata/orders.jsonl":        `-workers: the bus "memory" has no use for it`,
+		"-redis=redis://localhost":                        `-redis: the bus "memory" has no use for it`,
+		"-bus=watermill-redis -redis=http://localhost":    "-redis: redis: invalid URL scheme: http",
+		"-bus=watermill-redis -redis=redis://u:hush@:%x":  "-redis: not a URL like",
+		"-bus=redis -redis=redis://u:hush@:%x":            "-redis: ",
+		"-bus=redis -redis=redis://u:hush@far.away/0":     "-redis: ",
+		"-bus=rabbitmq -rabbitmq=amqp://u:hush@far.away/": "-rabbitmq: ",
+		"-bus=rabbitmq -rabbitmq=amqp://u:hush@:%x":       "-rabbitmq: ",
+		"-bus=redis -rabbitmq=amqp://localhost":           `-rabbitmq: the bus "redis" has no use for it`,
+		"-workers=1 -input=testdata/orders.jsonl":         `-workers: the bus "memory" has no use for it`,
 		"-worker":                       `-worker: the bus "memory" has no use for it`,
 		"-bus=redis -workers=17":        `-workers: "17" must be a number from 0 to 16`,
 		"-bus=redis -workers=1":         "-workers: needs -input",

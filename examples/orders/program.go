@@ -29,6 +29,7 @@ type program struct {
 	bus      eventbus.AnyBus
 	group    group // nil: nobody else can be in it
 	closeBus func() error
+	takeover time.Duration // see backend
 	begun    time.Time
 	shop     *shop // nil in a worker
 	handlers handlers
@@ -64,7 +65,7 @@ func (p *program) open(ctx context.Context, b backend, record func(event, handle
 	if err != nil {
 		return err
 	}
-	p.bus, p.group, p.closeBus = o.bus, o.group, o.close
+	p.bus, p.group, p.closeBus, p.takeover = o.bus, o.group, o.close, b.takeover
 	say := func(string, eventbus.Event, string, ...any) {}
 	if p.opt.story() {
 		say = p.console.did

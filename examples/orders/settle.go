@@ -37,13 +37,16 @@ func (p *program) settle(ctx context.Context) error {
 		}
 		if now := time.Now(); p.group != nil && now.Sub(asked) > quiet && (due == 0 || now.Sub(since) > quiet) {
 			asked = now
-			if n, err := p.group.unsettled(ctx); err == nil && n == 0 {
-				return p.bury(ctx) // other processes bury, too
+			if n, err := p.group.unsettled(ctx); err == nil && n <= 0 {
+				// Other processes bury, too.
+				if err := p.bury(ctx); err != nil || n == 0 {
+					return err
+				}
 			}
 		}
 		patience := p.opt.patience
 		if crashes > 0 {
-			patience += 2 * deadAfter // nothing moves until it counts as dead
+			patience += 2 * p.takeover // nothing moves until it counts as dead
 		}
 		if time.Since(since) > patience {
 			return nil
