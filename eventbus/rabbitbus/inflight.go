@@ -20,6 +20,7 @@ type entry struct {
 
 	prev, next *entry // in the table
 	settled    bool   // handled or buried; the ack may still wait
+	waited     bool // its ack was left for once
 	acked      bool
 }
 
@@ -71,28 +72,37 @@ func (t *inflight) settle(e *entry) (waiting int, ok bool) {
 
 // collect returns what there is to acknowledge, and forgets it: upTo covers all
 // tags up to it, single are those behind a message that is still being handled.
-// n is how many messages that makes.
-func (t *inflight) collect() (upTo uint64, single []uint64, n int) {
+// At most spare of the latter are left for once: an acknowledgement for itself
+// costs the broker as much as one for many, and what is before them is mostly
+// done by the next time. n is how many messages that makes, left how many wait.
+func (t *inflight) collect(spare int) (upTo uint64, single []uint64, n, left int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.voided {
-		return 0, nil, 0
+		return 0, nil, 0, 0
 	}
 	for e := t.head.next; e != &t.head && e.settled; e = t.head.next {
 		upTo = e.tag
 		t.remove(e)
 		n++
 	}
+	patient := len(t.loose)-n <= spare
+	kept := t.loose[:0]
 	for _, e := range t.loose {
-		if !e.acked {
+		switch {
+		case e.acked:
+		case patient && !e.waited:
+			e.waited = true
+			kept = append(kept, e)
+		default:
 			single = append(single, e.tag)
 			t.remove(e)
 			n++
 		}
 	}
-	clear(t.loose)
-	t.loose = t.loose[:0]
-	return upTo, single, n
+	clear(t.loose[len(kept):])
+	t.loose = kept
+	return upTo, single, n, len(kept)
 }
 
 // remove is called with mu held.
