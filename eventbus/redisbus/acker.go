@@ -7,7 +7,13 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
+
+// maxAckPause bounds the pause between attempts. Acks wait less than a reader:
+// only while it is connected do they try at all.
+const maxAckPause = 200 * time.Millisecond
 
 // acker sends acknowledgements, as many as there are in one XACK. The first of
 // a batch waits at most delay for company; with nothing left to handle it does
@@ -102,10 +108,10 @@ func (a *acker) send(ctx context.Context, batch []*entry) bool {
 	for i, e := range batch {
 		args[i] = e.delivery.ID
 	}
-	pause := newBackoff(maxAckPause)
+	pause := transport.Backoff{Most: maxAckPause}
 	for {
 		if a.s.read.away.Load() { // it tells, and asks, once for all
-			if !pause.wait(ctx) {
+			if !pause.Wait(ctx) {
 				return false
 			}
 			continue
@@ -114,21 +120,21 @@ func (a *acker) send(ctx context.Context, batch []*entry) bool {
 		if err == nil {
 			a.s.table.remove(batch)
 			a.s.stats.acked.Add(int64(len(batch)))
-			a.s.ackState.up(a.s.log)
+			a.s.ackState.Up(a.s.log)
 			return true
 		}
 		if errors.Is(err, redis.ErrClosed) {
 			// The owner of the client closed it first. There is no way to finish
 			// anything any more, so nothing more is begun.
 			a.s.log.Error("the client was closed under the subscription, which ends: what is finished is delivered again", "error", err)
-			a.s.stop(context.Background())
+			a.s.ending.Begin(context.Background())
 			return false
 		}
 		if ctx.Err() != nil {
 			return false
 		}
-		a.s.ackState.down(a.s.log, err)
-		if !pause.wait(ctx) {
+		a.s.ackState.Down(a.s.log, refused(err))
+		if !pause.Wait(ctx) {
 			return false
 		}
 	}

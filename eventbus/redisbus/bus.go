@@ -1,10 +1,9 @@
 package redisbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 // Bus is a bus on Redis Streams: all verbs of [eventbus.Bus], and a look at the
@@ -23,8 +23,7 @@ type Bus struct {
 	sub     *Subscriber
 	inspect *Inspector
 	reset   atomic.Pointer[SubscriberStats] // the transport's counts at the last ResetStats
-	dropped bool                            // no dead letters: what would be one is lost
-	errorAt atomic.Int64
+	unseen  transport.Unseen
 }
 
 // Open connects to the server and returns a bus that can publish; Run or Mount
@@ -57,7 +56,7 @@ func (c Config) connect(ctx context.Context) (redis.UniversalClient, func() erro
 		}
 		return client, client.Close, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, orDefault(c.ConnectTimeout, DefaultConnectTimeout))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.ConnectTimeout, DefaultConnectTimeout))
 	defer cancel()
 	if err := c.Client.Ping(ctx).Err(); err != nil {
 		return nil, nil, &ConnectError{Addr: "with the given client", Err: refused(err)}
@@ -67,7 +66,7 @@ func (c Config) connect(ctx context.Context) (redis.UniversalClient, func() erro
 
 func open(client redis.UniversalClient, closeClient func() error, cfg Config) (*Bus, error) {
 	main, dead := cfg.stream()
-	b := &Bus{dropped: cfg.DisableDLQ}
+	b := &Bus{unseen: transport.Unseen{Dropped: cfg.DisableDLQ}}
 	b.reset.Store(&SubscriberStats{})
 	pub, err := NewPublisher(PublisherConfig{Client: client, Form: cfg.Form, MaxLen: cfg.MaxLen, MaxAge: cfg.MaxAge})
 	if err != nil {
@@ -81,9 +80,9 @@ func open(client redis.UniversalClient, closeClient func() error, cfg Config) (*
 	subscriber.Client = client
 	subscriber.DeadLetters = store
 	if cfg.DisableDLQ {
-		subscriber.DeadLetters = drop{cfg.Logger}
+		subscriber.DeadLetters = transport.Drop{Log: cfg.Logger}
 	}
-	subscriber.OnDead = func(dlq.Letter) { b.errorAt.Store(time.Now().UnixNano()) }
+	subscriber.OnDead = b.unseen.Died
 	if b.sub, err = NewSubscriber(subscriber); err != nil {
 		return nil, err
 	}
@@ -154,24 +153,15 @@ func (b *Bus) TransportStats() SubscriberStats {
 func (b *Bus) ResetStats() {
 	now := b.sub.Stats()
 	b.reset.Store(&now)
-	b.errorAt.Store(0)
+	b.unseen.Reset()
 	b.Bus.ResetStats()
 }
 
-// addStats adds what only the transport sees: events that never reached a
-// handler, because they were delivered too often, or because a shutdown came.
+// addStats adds what only the transport sees.
 func (b *Bus) addStats(s *eventbus.Stats) {
 	t := b.TransportStats()
 	s.Reconnections += t.Reconnections
-	s.EventsHandedBack = t.HandedBack
-	s.EventsProcessedFailed += t.Buried
-	s.EventsConsumed += t.Buried
-	if !b.dropped {
-		s.MessagesSentToDLQ += t.Buried
-	}
-	if at := b.errorAt.Load(); at > 0 && time.Unix(0, at).After(s.LastErrorAt) {
-		s.LastErrorAt = time.Unix(0, at)
-	}
+	b.unseen.AddTo(s, t.Buried, t.HandedBack)
 }
 
 // telling is the store of the bus: it tells the subscriber what was buried, so
@@ -188,17 +178,4 @@ func (s telling) Bury(ctx context.Context, l dlq.Letter) (string, error) {
 		s.sub.noteBuried(l.Source.Topic, l.Source.ID)
 	}
 	return id, err
-}
-
-// drop is where events go that were delivered too often when dead letters are
-// disabled: into the log.
-type drop struct{ log *slog.Logger }
-
-// Bury drops.
-func (d drop) Bury(_ context.Context, l dlq.Letter) (string, error) {
-	if d.log != nil {
-		d.log.Error("event dropped, dead letters are disabled", "event_id", l.MessageID, "event_type", l.EventType(),
-			"topic", l.Source.Topic, "group", l.Group, "error", fmt.Sprintf("%s: %s", l.Reason, l.ErrorMessage))
-	}
-	return "", nil
 }

@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -94,7 +95,7 @@ const watchPages = 10
 func (r *reader) pending(ctx context.Context, after string, minIdle time.Duration, consumer string, count int) ([]redis.XPendingExt, error) {
 	rows, err := r.cmd.XPendingExt(ctx, &redis.XPendingExtArgs{
 		Stream: r.s.topic, Group: r.s.cfg.ConsumerGroup, Idle: minIdle,
-		Start: orDefault(after, "-"), End: "+", Count: int64(count), Consumer: consumer,
+		Start: cmp.Or(after, "-"), End: "+", Count: int64(count), Consumer: consumer,
 	}).Result()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil

@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -131,8 +132,8 @@ func (c ClientConfig) options() (*redis.Options, error) {
 	if secret && opts.TLSConfig == nil && opts.Network != "unix" && !loopback(host) && !c.AllowPlaintextPassword {
 		bad("URL", "would send a password without TLS to another machine; use rediss://, or set AllowPlaintextPassword")
 	}
-	opts.DialTimeout = orDefault(c.ConnectTimeout, DefaultConnectTimeout)
-	opts.ReadTimeout = orDefault(c.SocketTimeout, DefaultSocketTimeout)
+	opts.DialTimeout = cmp.Or(c.ConnectTimeout, DefaultConnectTimeout)
+	opts.ReadTimeout = cmp.Or(c.SocketTimeout, DefaultSocketTimeout)
 	opts.WriteTimeout = opts.ReadTimeout
 	opts.ContextTimeoutEnabled = true
 	opts.PoolSize = c.PoolSize
@@ -185,7 +186,7 @@ func (c failedConn) SetWriteDeadline(time.Time) error { return nil }
 
 // parseURL never quotes the URL: net/url does so in its errors, password and all.
 func (c ClientConfig) parseURL() (*redis.Options, error) {
-	u, err := url.Parse(orDefault(c.URL, DefaultURL))
+	u, err := url.Parse(cmp.Or(c.URL, DefaultURL))
 	if err != nil {
 		return nil, errors.New("is not a URL (its text is not shown: it may hold a password)")
 	}
@@ -201,17 +202,9 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func orDefault[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
-}
-
 // redacted returns a URL without user, password and query.
 func redacted(raw string) string {
-	u, err := url.Parse(orDefault(raw, DefaultURL))
+	u, err := url.Parse(cmp.Or(raw, DefaultURL))
 	if err != nil || u.Scheme == "" {
 		return "(not a URL)"
 	}
@@ -226,7 +219,7 @@ func redacted(raw string) string {
 func (c ClientConfig) String() string {
 	return fmt.Sprintf("{URL:%s TLS:%t Credentials:%t AllowPlaintextPassword:%t ConnectTimeout:%v SocketTimeout:%v PoolSize:%d}",
 		redacted(c.URL), c.TLS != nil, c.Credentials != nil, c.AllowPlaintextPassword,
-		orDefault(c.ConnectTimeout, DefaultConnectTimeout), orDefault(c.SocketTimeout, DefaultSocketTimeout), c.PoolSize)
+		cmp.Or(c.ConnectTimeout, DefaultConnectTimeout), cmp.Or(c.SocketTimeout, DefaultSocketTimeout), c.PoolSize)
 }
 
 // Format shows the same for every verb: %d and %x would look past String.

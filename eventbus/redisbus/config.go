@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -8,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -19,6 +19,7 @@ import (
 
 	"github.com/leat-go/leat/codec"
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/middleware"
 )
 
@@ -115,46 +116,20 @@ func (c Config) Validate() error {
 
 // inConfig names this config in the problems that the parts report of theirs.
 func inConfig(err error) error {
-	if err == nil {
-		return nil
-	}
-	text := strings.NewReplacer(
+	return transport.InConfig(err,
 		"eventbus: Config.Topic:", "redisbus: Config.StreamPrefix:",
 		"eventbus: Config.DeadLetterTopic:", "redisbus: Config.DLQStreamSuffix:",
 		"eventbus: Config.Group:", "redisbus: Config.ConsumerGroup:",
 		"eventbus: Config.", "redisbus: Config.",
 		"redisbus: ClientConfig.", "redisbus: Config.",
 		"redisbus: SubscriberConfig.", "redisbus: Config.",
-	).Replace(err.Error())
-	seen := make(map[string]bool)
-	var errs []error
-	for line := range strings.Lines(text) {
-		// Two parts may check one field; the first says enough.
-		line = strings.TrimSpace(line)
-		parts := strings.SplitN(line, ":", 3)
-		field := strings.Join(parts[:min(2, len(parts))], ":")
-		if !seen[field] {
-			seen[field] = true
-			errs = append(errs, errors.New(line))
-		}
-	}
-	return &problems{text: errors.Join(errs...).Error(), err: err}
+	)
 }
-
-// problems shows the problems under the names of this config, and is all of
-// them for errors.Is and errors.As.
-type problems struct {
-	text string
-	err  error
-}
-
-func (p *problems) Error() string { return p.text }
-func (p *problems) Unwrap() error { return p.err }
 
 // stream returns the names of the stream and of its dead letters.
 func (c Config) stream() (main, dead string) {
-	main = orDefault(c.StreamPrefix, DefaultStreamPrefix) + ":stream"
-	return main, main + orDefault(c.DLQStreamSuffix, DefaultDLQStreamSuffix)
+	main = cmp.Or(c.StreamPrefix, DefaultStreamPrefix) + ":stream"
+	return main, main + cmp.Or(c.DLQStreamSuffix, DefaultDLQStreamSuffix)
 }
 
 func (c Config) client() ClientConfig {
@@ -166,7 +141,7 @@ func (c Config) client() ClientConfig {
 
 func (c Config) subscriber() SubscriberConfig {
 	return SubscriberConfig{
-		ConsumerGroup: orDefault(c.ConsumerGroup, eventbus.DefaultGroup), ConsumerName: c.ConsumerName,
+		ConsumerGroup: cmp.Or(c.ConsumerGroup, eventbus.DefaultGroup), ConsumerName: c.ConsumerName,
 		BatchSize: c.BatchSize, BlockTime: c.BlockTime, Concurrency: c.Concurrency, MaxInFlight: c.MaxInFlight,
 		PendingIdleTime: c.PendingIdleTime, MaxDeliveries: c.MaxDeliveries, AckDelay: c.AckDelay, Key: c.Key,
 		DrainTimeout: c.DrainTimeout, Logger: c.Logger,
@@ -177,7 +152,7 @@ func (c Config) facade(pub message.Publisher, sub message.Subscriber, onClose fu
 	main, dead := c.stream()
 	return eventbus.Config{
 		Publisher: pub, Subscriber: sub, OnClose: onClose,
-		Topic: main, DeadLetterTopic: dead, Group: orDefault(c.ConsumerGroup, eventbus.DefaultGroup), System: System,
+		Topic: main, DeadLetterTopic: dead, Group: cmp.Or(c.ConsumerGroup, eventbus.DefaultGroup), System: System,
 		Registry: c.Registry, Codec: c.Codec, Concurrency: c.Concurrency, Key: c.Key, Retry: c.Retry, HandlerTimeout: c.HandlerTimeout,
 		Middleware: c.Middleware, HandlerMiddleware: c.HandlerMiddleware, DisableDLQ: c.DisableDLQ, MaxReplays: c.MaxReplays,
 		MaxBackground: c.MaxBackground, MaxPayloadBytes: c.MaxPayloadBytes, DrainTimeout: c.DrainTimeout,

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 // handedBackIdle is the idle time that a drain gives to what it hands back, so
@@ -114,7 +116,7 @@ func (s *subscription) reclaim(ctx context.Context, held map[int64][]string, opt
 // With lost replies, what is pending and unseen is handed back too. It is done
 // or given up when ctx ends.
 func (s *subscription) handBack(ctx context.Context, entries []*entry, unseen bool) {
-	ctx, cancel := context.WithTimeout(ctx, grace)
+	ctx, cancel := context.WithTimeout(ctx, transport.Grace)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 // PublisherConfig configures a [Publisher]. Only Client is required.
@@ -123,13 +124,7 @@ func (e *BatchError) Error() string {
 
 // Unwrap returns the errors of the messages that are not confirmed.
 func (e *BatchError) Unwrap() []error {
-	var failed []error
-	for _, err := range e.Errors {
-		if err != nil {
-			failed = append(failed, err)
-		}
-	}
-	return failed
+	return transport.Failed(e.Errors)
 }
 
 // PublishBatch writes the messages to the stream topic in one round trip, in
@@ -146,15 +141,15 @@ func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*mess
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
-		return all(len(msgs), fmt.Errorf("redisbus: publish to %q: not sent: %w", topic, context.Cause(ctx)))
+		return transport.All(len(msgs), fmt.Errorf("redisbus: publish to %q: not sent: %w", topic, context.Cause(ctx)))
 	}
 	if topic == "" {
-		return all(len(msgs), errors.New("redisbus: publish: the topic must not be empty"))
+		return transport.All(len(msgs), errors.New("redisbus: publish: the topic must not be empty"))
 	}
 	req, invalid := p.prepare(ctx, topic, msgs)
 	if len(req.cmds) > 0 {
 		if err := p.submit(ctx, req); err != nil {
-			return merge(invalid, all(len(req.cmds), fmt.Errorf("redisbus: publish to %q: %w", topic, err)))
+			return transport.Merge(invalid, transport.All(len(req.cmds), fmt.Errorf("redisbus: publish to %q: %w", topic, err)))
 		}
 	}
 	var errs []error
@@ -171,7 +166,7 @@ func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*mess
 			errs[i] = err
 		}
 	}
-	return merge(invalid, errs)
+	return transport.Merge(invalid, errs)
 }
 
 // Close waits for the pipelines under way, which the client's time-outs bound.
@@ -239,26 +234,4 @@ func (p *Publisher) prepare(ctx context.Context, topic string, msgs []*message.M
 		req.bytes += size(m)
 	}
 	return req, invalid
-}
-
-func all(n int, err error) []error {
-	errs := make([]error, n)
-	for i := range errs {
-		errs[i] = err
-	}
-	return errs
-}
-
-// merge puts the errors of the messages that were sent into the gaps between
-// those that were not.
-func merge(invalid, sent []error) []error {
-	if invalid == nil {
-		return sent
-	}
-	for i := range invalid {
-		if invalid[i] == nil && len(sent) > 0 {
-			invalid[i], sent = sent[0], sent[1:]
-		}
-	}
-	return invalid
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/leat-go/leat/dlq"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/middleware"
 )
 
@@ -31,7 +32,7 @@ type reader struct {
 	conn  *readConn
 	cmd   redis.Cmdable // nil: not connected
 	block time.Duration
-	state state
+	state transport.State
 	ended chan struct{}
 	away  atomic.Bool // there is no connection: others need not try either
 
@@ -49,7 +50,7 @@ func newReader(s *subscription) *reader {
 	return &reader{
 		s:     s,
 		conn:  &readConn{shared: s.cfg.Client, stream: s.topic},
-		state: state{what: "reading"},
+		state: transport.State{What: "reading"},
 		own:   ownPending{due: true, counted: true},
 		ended: make(chan struct{}),
 	}
@@ -60,18 +61,18 @@ func (r *reader) run(ctx context.Context) {
 	defer close(r.ended)
 	defer r.away.Store(false) // nobody knows any more
 	defer r.conn.close()
-	pause := newBackoff(maxPause)
+	var pause transport.Backoff
 	for ctx.Err() == nil {
 		err := r.step(ctx)
 		if err == nil {
-			pause = newBackoff(maxPause)
+			pause = transport.Backoff{}
 			continue
 		}
 		if ctx.Err() != nil || r.mend(ctx, err) {
 			continue
 		}
-		r.state.down(r.s.log, err)
-		pause.wait(ctx)
+		r.state.Down(r.s.log, refused(err))
+		pause.Wait(ctx)
 	}
 }
 
@@ -115,7 +116,7 @@ func (r *reader) mend(ctx context.Context, err error) bool {
 		// The connection. What the server sent into it is pending and unseen.
 		// Once, it is tried again without a pause: mostly it was only cut.
 		r.disconnect()
-		return r.state.down(r.s.log, err)
+		return r.state.Down(r.s.log, refused(err))
 	default:
 		if _, shared := r.cmd.(*redis.Conn); !shared {
 			return false
@@ -146,7 +147,7 @@ func (r *reader) connect(ctx context.Context) error {
 // works notes that the server answered, after the first useful answer only:
 // one that accepts connections may still refuse to work.
 func (r *reader) works() {
-	if r.state.up(r.s.log) {
+	if r.state.Up(r.s.log) {
 		r.s.stats.reconnections.Add(1)
 	}
 }

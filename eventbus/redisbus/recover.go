@@ -58,7 +58,7 @@ func (s *Subscriber) RecoverPending(ctx context.Context, topic string, minIdle t
 			picked, wakes = nil, nil
 		case <-wakes:
 			sub.read.conn.unblock(ctx)
-		case <-sub.done:
+		case <-sub.ending.Ended:
 			return run.snapshot(), fmt.Errorf("redisbus: recover pending of %q: %w", topic, ErrClosed)
 		case <-ctx.Done():
 			return run.snapshot(), fmt.Errorf("redisbus: recover pending of %q: %w", topic, context.Cause(ctx))

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/router"
 )
 
@@ -73,7 +73,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	s.subs[sub] = struct{}{}
 	s.mu.Unlock()
 
-	unwatch := context.AfterFunc(ctx, func() { sub.stop(context.WithoutCancel(ctx)) })
+	unwatch := context.AfterFunc(ctx, func() { sub.ending.Begin(context.WithoutCancel(ctx)) })
 	sub.start(func() {
 		unwatch()
 		s.mu.Lock()
@@ -115,27 +115,14 @@ func (s *Subscriber) freeName(topic string) string {
 // marked as idle, so that another consumer takes it within moments, and its
 // delivery is not counted.
 func (s *Subscriber) Drain(ctx context.Context) (router.Report, error) {
-	began := time.Now()
 	s.mu.Lock()
 	s.closed = true
-	subs := s.live("")
+	var endings []*transport.Ending
+	for _, sub := range s.live("") {
+		endings = append(endings, sub.ending)
+	}
 	s.mu.Unlock()
-
-	for _, sub := range subs {
-		sub.stop(ctx)
-	}
-	var total router.Report
-	var errs []error
-	for _, sub := range subs {
-		<-sub.done
-		total.Finished += sub.report.Finished
-		total.HandedBack += sub.report.HandedBack
-		errs = append(errs, sub.err)
-	}
-	if len(subs) > 0 {
-		total.Duration = time.Since(began)
-	}
-	return total, errors.Join(errs...)
+	return transport.EndAll(ctx, endings)
 }
 
 // Close drains within DrainTimeout. The client stays open. A second call

@@ -1,18 +1,17 @@
 package redisbus
 
 import (
-	"crypto/rand"
-	"encoding/hex"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/leat-go/leat/dlq"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/internal/wire"
 	"github.com/leat-go/leat/router"
 )
@@ -178,37 +177,25 @@ func (c SubscriberConfig) Validate() error {
 
 func (c SubscriberConfig) withDefaults() SubscriberConfig {
 	if c.ConsumerName == "" {
-		c.ConsumerName = consumerName()
+		c.ConsumerName = transport.ConsumerName()
 	}
-	c.BatchSize = orDefault(c.BatchSize, DefaultBatchSize)
-	c.BlockTime = orDefault(c.BlockTime, DefaultBlockTime)
-	c.Concurrency = orDefault(c.Concurrency, 1)
+	c.BatchSize = cmp.Or(c.BatchSize, DefaultBatchSize)
+	c.BlockTime = cmp.Or(c.BlockTime, DefaultBlockTime)
+	c.Concurrency = cmp.Or(c.Concurrency, 1)
 	if c.Key == nil {
 		c.Key = func(m *message.Message) string { return m.Metadata[wire.AggregateID] }
 	}
-	c.MaxInFlight = orDefault(c.MaxInFlight, max(2*c.BatchSize, inFlightPerWorker*c.Concurrency))
-	c.PendingIdleTime = orDefault(c.PendingIdleTime, DefaultPendingIdleTime)
-	c.MaxDeliveries = orDefault(c.MaxDeliveries, DefaultMaxDeliveries)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, max(2*c.BatchSize, inFlightPerWorker*c.Concurrency))
+	c.PendingIdleTime = cmp.Or(c.PendingIdleTime, DefaultPendingIdleTime)
+	c.MaxDeliveries = cmp.Or(c.MaxDeliveries, DefaultMaxDeliveries)
 	if c.DeadLetters == nil {
 		c.MaxDeliveries = NoMaxDeliveries
 	}
-	c.AckDelay = orDefault(c.AckDelay, DefaultAckDelay)
-	c.NackDelay = orDefault(c.NackDelay, DefaultNackDelay)
-	c.DrainTimeout = orDefault(c.DrainTimeout, router.DefaultDrainTimeout)
+	c.AckDelay = cmp.Or(c.AckDelay, DefaultAckDelay)
+	c.NackDelay = cmp.Or(c.NackDelay, DefaultNackDelay)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, router.DefaultDrainTimeout)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-// consumerName is unique without being asked for: two consumers of one name
-// would take each other's unfinished entries for their own.
-func consumerName() string {
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		host = "consumer"
-	}
-	var random [4]byte
-	_, _ = rand.Read(random[:]) // never fails, says crypto/rand
-	return host + "-" + hex.EncodeToString(random[:])
 }

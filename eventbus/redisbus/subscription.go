@@ -9,9 +9,9 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/internal/lanes"
 	"github.com/leat-go/leat/middleware"
-	"github.com/leat-go/leat/router"
 )
 
 // subscription is one Subscribe call. Its goroutines: the reader, which alone
@@ -30,29 +30,15 @@ type subscription struct {
 	acks  *acker
 	read  *reader
 
-	ackState state
+	ackState transport.State
+	ending   *transport.Ending
 
 	// live is the parent of the messages' contexts: with the values of that of
 	// Subscribe, and ended by the drain alone.
 	live context.Context //nolint:containedctx // see above
 	kill context.CancelCauseFunc
 
-	stopOnce sync.Once
-	stopping chan struct{} // closed: hand out no more
-	began    time.Time     // of the drain; written before stopping is closed
-	deadline chan struct{}
-	lateOnce sync.Once
-	abandon  chan struct{} // closed: wait for no handler any more
-
-	boundsMu sync.Mutex
-	bounds   []func() // each frees what watches for a deadline
-	ended    bool
-
 	finished atomic.Int64 // settled by a handler since the drain began
-
-	report router.Report // written before done is closed
-	err    error
-	done   chan struct{}
 }
 
 func (s *Subscriber) newSubscription(ctx context.Context, topic, consumer string) *subscription {
@@ -62,11 +48,8 @@ func (s *Subscriber) newSubscription(ctx context.Context, topic, consumer string
 		out:      make(chan *message.Message),
 		lanes:    lanes.New[*entry](s.cfg.Concurrency),
 		table:    newInflight(s.cfg.MaxInFlight),
-		ackState: state{what: "acknowledging"},
-		stopping: make(chan struct{}),
-		deadline: make(chan struct{}),
-		abandon:  make(chan struct{}),
-		done:     make(chan struct{}),
+		ackState: transport.State{What: "acknowledging"},
+		ending:   transport.NewEnding(s.cfg.DrainTimeout),
 	}
 	sub.live, sub.kill = context.WithCancelCause(context.WithoutCancel(ctx))
 	sub.acks = newAcker(sub)
@@ -74,10 +57,10 @@ func (s *Subscriber) newSubscription(ctx context.Context, topic, consumer string
 	return sub
 }
 
-// start begins the work; ended is called when it is over, before done.
+// start begins the work; ended is called when it is over, before the ending says so.
 func (s *subscription) start(ended func()) {
 	go func() {
-		defer close(s.done)
+		defer s.ending.End()
 		defer ended()
 		s.run()
 	}()
@@ -111,9 +94,9 @@ func (s *subscription) run() {
 		close(kept)
 	}()
 
-	<-s.stopping
+	<-s.ending.Stopping
 	stopIntake()
-	s.drain(idle, func(hard context.Context) {
+	report := s.drain(idle, func(hard context.Context) {
 		stopUpkeep()
 		select {
 		case <-kept:
@@ -122,7 +105,7 @@ func (s *subscription) run() {
 	})
 	s.kill(context.Canceled)
 	close(s.out)
-	s.log.Debug("subscription ended", "finished", s.report.Finished, "handed_back", s.report.HandedBack)
+	s.log.Debug("subscription ended", "finished", report.Finished, "handed_back", report.HandedBack)
 }
 
 // work hands out one message after the other.
@@ -160,7 +143,7 @@ func (s *subscription) deliver(e *entry) {
 func (s *subscription) offer(e *entry, msg *message.Message) (again bool) {
 	select {
 	case s.out <- msg:
-	case <-s.stopping:
+	case <-s.ending.Stopping:
 		return false
 	}
 	s.stats.delivered.Add(1)
@@ -172,11 +155,11 @@ func (s *subscription) offer(e *entry, msg *message.Message) (again bool) {
 		s.stats.nacked.Add(1)
 		e.run.outcome(nacked)
 		e.run = nil
-	case <-s.abandon:
+	case <-s.ending.Abandon:
 		return false
 	}
 	select {
-	case <-s.stopping:
+	case <-s.ending.Stopping:
 		return false
 	default:
 	}
@@ -187,7 +170,7 @@ func (s *subscription) offer(e *entry, msg *message.Message) (again bool) {
 	select {
 	case <-timer.C:
 		return true
-	case <-s.stopping:
+	case <-s.ending.Stopping:
 		return false
 	}
 }
@@ -195,7 +178,7 @@ func (s *subscription) offer(e *entry, msg *message.Message) (again bool) {
 // settle notes that the entry is done with, and has it acknowledged.
 func (s *subscription) settle(e *entry, how outcome) {
 	select {
-	case <-s.stopping:
+	case <-s.ending.Stopping:
 		s.finished.Add(1)
 	default:
 	}

@@ -1,0 +1,84 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/dlq"
+	"github.com/leat-go/leat/middleware"
+)
+
+// Burial puts messages that were delivered too often among the dead letters.
+// They never reach a handler, nor the middleware: any of them may be what such a
+// message kills. All fields but OnDead are required.
+type Burial struct {
+	To     dlq.Burier
+	OnDead func(dlq.Letter) // nil: nobody is told
+	Buried *atomic.Int64    // counts, before OnDead is told
+	Log    *slog.Logger
+	Why    string // the line that is logged for each letter
+}
+
+// Bury returns true when the letter is confirmed; then its message is to be
+// acknowledged. A burial that fails is tried again, until retry ends: then it
+// returns false, and nothing is lost. live bounds each attempt, beside
+// middleware.DefaultBuryTimeout.
+func (b Burial) Bury(live, retry context.Context, letter dlq.Letter) bool {
+	var pause Backoff
+	for {
+		letter.BuriedAt = time.Now().UTC()
+		bounded, cancel := context.WithTimeout(live, middleware.DefaultBuryTimeout)
+		id, err := b.To.Bury(bounded, letter)
+		cancel()
+		if err == nil {
+			letter.ID = id
+			break
+		}
+		b.Log.Error("burial failed, trying again", "event_id", letter.MessageID, "error", err)
+		if !pause.Wait(retry) {
+			return false
+		}
+	}
+	b.Log.Error(b.Why, "event_id", letter.MessageID, "event_type", letter.EventType(), "deliveries", letter.Attempts)
+	b.Buried.Add(1)
+	if b.OnDead != nil {
+		b.OnDead(letter)
+	}
+	return true
+}
+
+// OverLimit returns the letter of a message that was delivered more often than
+// most allows: what is known about one that kills its consumers. backend names
+// the package in the letter's error type. The delivery that found it so is not
+// counted.
+func OverLimit(backend string, m *message.Message, d *middleware.Delivery, group string, most int) dlq.Letter {
+	l := dlq.NewLetter(m)
+	l.Key = d.Key
+	l.Reason = dlq.ReasonDeliveryLimit
+	l.Attempts = d.Count - 1
+	l.ErrorType = backend + ".DeliveryLimit"
+	l.ErrorMessage = fmt.Sprintf("delivered %d times without being finished, at most %d are allowed", l.Attempts, most)
+	l.Group = group
+	l.Source = d.Source()
+	l.Host, _ = os.Hostname() // empty when the machine has no name
+	return l
+}
+
+// Drop is the Burier of a bus without dead letters: what would be one goes into
+// the log. A nil Log discards it.
+type Drop struct{ Log *slog.Logger }
+
+// Bury drops the letter and returns nil.
+func (d Drop) Bury(_ context.Context, l dlq.Letter) (string, error) {
+	if d.Log != nil {
+		d.Log.Error("event dropped, dead letters are disabled", "event_id", l.MessageID, "event_type", l.EventType(),
+			"topic", l.Source.Topic, "group", l.Group, "error", fmt.Sprintf("%s: %s", l.Reason, l.ErrorMessage))
+	}
+	return "", nil
+}
