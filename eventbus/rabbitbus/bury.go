@@ -1,69 +1,18 @@
 package rabbitbus
 
-import (
-	"context"
-	"fmt"
-	"os"
-	"time"
-
-	"github.com/leat-go/leat/dlq"
-	"github.com/leat-go/leat/middleware"
-)
+import "github.com/leat-go/leat/eventbus/internal/transport"
 
 // bury puts a message that was delivered too often among the dead letters, and
-// acknowledges it when that is confirmed. It never reaches a handler, nor the
-// middleware: any of them may be what it kills. A burial that fails is tried
-// again; meanwhile nothing is lost.
+// acknowledges it when that is confirmed. With the loss of its channel that
+// becomes the business of who gets it next.
 func (s *subscription) bury(e *entry) {
-	letter := s.letter(e)
-	pause := newBackoff()
-	ctx, cancel := s.untilStopping()
+	burial := transport.Burial{
+		To: s.cfg.DeadLetters, OnDead: s.cfg.OnDead, Buried: &s.stats.buried, Log: s.log,
+		Why: "event buried: delivered too often without being finished",
+	}
+	retry, cancel := transport.Until(s.live, s.ending.Stopping, e.sess.lost)
 	defer cancel()
-	for {
-		letter.BuriedAt = time.Now().UTC()
-		bounded, cancel := context.WithTimeout(s.live, middleware.DefaultBuryTimeout)
-		id, err := s.cfg.DeadLetters.Bury(bounded, letter)
-		cancel()
-		if err == nil {
-			letter.ID = id
-			break
-		}
-		s.log.Error("burial failed, trying again", "event_id", letter.MessageID, "error", err)
-		if !pause.wait(ctx) || e.sess.isLost() {
-			return
-		}
+	if burial.Bury(s.live, retry, transport.OverLimit("rabbitbus", e.msg, &e.delivery, s.cfg.ConsumerGroup, s.cfg.MaxDeliveries)) {
+		s.settle(e)
 	}
-	s.log.Error("event buried: delivered too often without being finished",
-		"event_id", letter.MessageID, "event_type", letter.EventType(), "deliveries", e.delivery.Count-1)
-	s.stats.buried.Add(1)
-	if s.cfg.OnDead != nil {
-		s.cfg.OnDead(letter)
-	}
-	s.settle(e)
-}
-
-// letter tells what is known about a message that kills its consumers.
-func (s *subscription) letter(e *entry) dlq.Letter {
-	l := dlq.NewLetter(e.msg)
-	l.Key = e.delivery.Key
-	l.Reason = dlq.ReasonDeliveryLimit
-	l.ErrorType = "rabbitbus.DeliveryLimit"
-	l.ErrorMessage = fmt.Sprintf("delivered %d times without being finished, at most %d are allowed", e.delivery.Count-1, s.cfg.MaxDeliveries)
-	l.Attempts = e.delivery.Count - 1
-	l.Group = s.cfg.ConsumerGroup
-	l.Source = e.delivery.Source()
-	l.Host, _ = os.Hostname() // empty when the machine has no name
-	return l
-}
-
-func (s *subscription) untilStopping() (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(s.live)
-	go func() {
-		select {
-		case <-s.stopping:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
 }

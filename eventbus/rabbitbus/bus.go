@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync/atomic"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 // Bus is a bus on RabbitMQ: all verbs of [eventbus.Bus], bindings at run time,
@@ -25,8 +23,7 @@ type Bus struct {
 	consume *Client
 	sub     *Subscriber // nil: PublishOnly
 	reset   atomic.Pointer[TransportStats]
-	dropped bool // no dead letters: what would be one is lost
-	errorAt atomic.Int64
+	unseen  transport.Unseen
 }
 
 // Open connects to the broker, twice: for publishing and for consuming, so that
@@ -42,7 +39,7 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	b := &Bus{cfg: cfg, dropped: cfg.DisableDLQ}
+	b := &Bus{cfg: cfg, unseen: transport.Unseen{Dropped: cfg.DisableDLQ}}
 	b.reset.Store(&TransportStats{})
 	if err := b.connect(ctx); err != nil {
 		return nil, errors.Join(err, b.disconnect())
@@ -106,9 +103,9 @@ func (b *Bus) open(ctx context.Context) error {
 		sub := b.cfg.subscriber(b.consume)
 		sub.DeadLetters = store
 		if b.cfg.DisableDLQ {
-			sub.DeadLetters = drop{b.cfg.Logger}
+			sub.DeadLetters = transport.Drop{Log: b.cfg.Logger}
 		}
-		sub.OnDead = func(dlq.Letter) { b.errorAt.Store(time.Now().UnixNano()) }
+		sub.OnDead = b.unseen.Died
 		if b.sub, err = NewSubscriber(sub); err != nil {
 			return err
 		}
@@ -295,41 +292,19 @@ func (b *Bus) transport() TransportStats {
 func (b *Bus) ResetStats() {
 	now := b.transport()
 	b.reset.Store(&now)
-	b.errorAt.Store(0)
+	b.unseen.Reset()
 	b.Bus.ResetStats()
 }
 
-// addStats adds what only the transport sees: events that never reached a
-// handler, because they were delivered too often, or because a shutdown came.
+// addStats adds what only the transport sees.
 func (b *Bus) addStats(s *eventbus.Stats) {
 	t := b.TransportStats()
 	s.Reconnections += t.Publishing.Reconnections
 	if b.consume != b.publish {
 		s.Reconnections += t.Consuming.Reconnections
 	}
-	s.EventsHandedBack = t.Consumer.HandedBack
-	s.EventsProcessedFailed += t.Consumer.Buried
-	s.EventsConsumed += t.Consumer.Buried
-	if !b.dropped {
-		s.MessagesSentToDLQ += t.Consumer.Buried
-	}
-	if at := b.errorAt.Load(); at > 0 && time.Unix(0, at).After(s.LastErrorAt) {
-		s.LastErrorAt = time.Unix(0, at)
-	}
+	b.unseen.AddTo(s, t.Consumer.Buried, t.Consumer.HandedBack)
 	if at := t.Consuming.ConnectedAt; at.After(s.ConnectedAt) {
 		s.ConnectedAt = at
 	}
-}
-
-// drop is where events go that were delivered too often when dead letters are
-// disabled: into the log.
-type drop struct{ log *slog.Logger }
-
-// Bury drops.
-func (d drop) Bury(_ context.Context, l dlq.Letter) (string, error) {
-	if d.log != nil {
-		d.log.Error("event dropped, dead letters are disabled", "event_id", l.MessageID, "event_type", l.EventType(),
-			"topic", l.Source.Topic, "group", l.Group, "error", fmt.Sprintf("%s: %s", l.Reason, l.ErrorMessage))
-	}
-	return "", nil
 }

@@ -1,6 +1,7 @@
 package rabbitbus
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -103,7 +104,7 @@ func (c ClientConfig) Validate() error {
 }
 
 func (c ClientConfig) urls() []string {
-	return append([]string{orDefault(c.URL, DefaultURL)}, c.MoreURLs...)
+	return append([]string{cmp.Or(c.URL, DefaultURL)}, c.MoreURLs...)
 }
 
 // checkURL tells what is wrong with a URL, without ever quoting it: the errors
@@ -140,8 +141,8 @@ func (c ClientConfig) checkURL(raw string) string {
 }
 
 func (c ClientConfig) withDefaults() ClientConfig {
-	c.ConnectTimeout = orDefault(c.ConnectTimeout, DefaultConnectTimeout)
-	c.Heartbeat = orDefault(c.Heartbeat, DefaultHeartbeat)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, DefaultConnectTimeout)
+	c.Heartbeat = cmp.Or(c.Heartbeat, DefaultHeartbeat)
 	if c.Name == "" {
 		c.Name = programName()
 	}
@@ -156,17 +157,9 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func orDefault[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
-}
-
 // redacted returns a URL without user, password and query.
 func redacted(raw string) string {
-	u, err := url.Parse(orDefault(raw, DefaultURL))
+	u, err := url.Parse(cmp.Or(raw, DefaultURL))
 	if err != nil || u.Scheme == "" {
 		return "(not a URL)"
 	}
@@ -189,7 +182,7 @@ func redactedAll(raw []string) string {
 func (c ClientConfig) String() string {
 	return fmt.Sprintf("{URL:%s TLS:%t Credentials:%t AllowPlaintextPassword:%t ConnectTimeout:%v Heartbeat:%v Name:%s}",
 		redactedAll(c.urls()), c.TLS != nil, c.Credentials != nil, c.AllowPlaintextPassword,
-		orDefault(c.ConnectTimeout, DefaultConnectTimeout), orDefault(c.Heartbeat, DefaultHeartbeat), c.Name)
+		cmp.Or(c.ConnectTimeout, DefaultConnectTimeout), cmp.Or(c.Heartbeat, DefaultHeartbeat), c.Name)
 }
 
 // Format shows the same for every verb: %d and %x would look past String.

@@ -1,6 +1,7 @@
 package rabbitbus
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/leat-go/leat/codec"
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/middleware"
 )
 
@@ -124,10 +126,7 @@ func (c Config) Validate() error {
 
 // inConfig names this config in the problems that the parts report of theirs.
 func inConfig(err error) error {
-	if err == nil {
-		return nil
-	}
-	text := strings.NewReplacer(
+	return transport.InConfig(err,
 		"eventbus: Config.Topic:", "rabbitbus: Config.ExchangeName:",
 		"eventbus: Config.Group:", "rabbitbus: Config.ConsumerGroup:",
 		"eventbus: Config.", "rabbitbus: Config.",
@@ -136,31 +135,12 @@ func inConfig(err error) error {
 		"rabbitbus: SubscriberConfig.Topology.Mode", "rabbitbus: Config.Topology",
 		"rabbitbus: SubscriberConfig.Topology.", "rabbitbus: Config.",
 		"rabbitbus: SubscriberConfig.", "rabbitbus: Config.",
-	).Replace(err.Error())
-	seen := make(map[string]bool)
-	var errs []error
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); !seen[line] {
-			seen[line] = true
-			errs = append(errs, &configError{line: line, err: err})
-			err = nil
-		}
-	}
-	return errors.Join(errs...)
+	)
 }
 
-// configError is a line of text; the first has what the problems wrap, too.
-type configError struct {
-	line string
-	err  error
-}
+func (c Config) exchange() string { return cmp.Or(c.ExchangeName, DefaultExchangeName) }
 
-func (e *configError) Error() string { return e.line }
-func (e *configError) Unwrap() error { return e.err }
-
-func (c Config) exchange() string { return orDefault(c.ExchangeName, DefaultExchangeName) }
-
-func (c Config) group() string { return orDefault(c.ConsumerGroup, eventbus.DefaultGroup) }
+func (c Config) group() string { return cmp.Or(c.ConsumerGroup, eventbus.DefaultGroup) }
 
 func (c Config) client(purpose string) ClientConfig {
 	name := ""
@@ -232,7 +212,7 @@ type unsetPublisher struct{ message.Publisher }
 
 // String shows the configuration without secrets.
 func (c Config) String() string {
-	broker := redactedAll(append([]string{orDefault(c.URL, DefaultURL)}, c.MoreURLs...))
+	broker := redactedAll(append([]string{cmp.Or(c.URL, DefaultURL)}, c.MoreURLs...))
 	if c.Connection != nil {
 		broker = "(given connection)"
 	}

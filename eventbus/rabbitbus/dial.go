@@ -1,6 +1,7 @@
 package rabbitbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ func (c *Client) dial(ctx context.Context, raw string) (*link, error) {
 	if c.cfg.TLS != nil {
 		config.TLSClientConfig = c.cfg.TLS.Clone()
 		if config.TLSClientConfig.ServerName == "" {
-			config.TLSClientConfig.ServerName = orDefault(uri.ServerName, uri.Host)
+			config.TLSClientConfig.ServerName = cmp.Or(uri.ServerName, uri.Host)
 		}
 	}
 	if c.cfg.Credentials != nil {

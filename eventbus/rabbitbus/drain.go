@@ -3,63 +3,38 @@ package rabbitbus
 import (
 	"context"
 	"fmt"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/leat-go/leat/router"
 )
 
-const (
-	// grace is how long after the deadline a drain may take to end: handlers
-	// see the end of their context, the last acks are sent, the rest is handed
-	// back. What is not done by then is given up.
-	grace = time.Second
-
-	// abandonAfter is the part of grace that handlers get to return in.
-	abandonAfter = 500 * time.Millisecond
-)
-
-// stop begins the drain, and bounds it by ctx, or by the configured time-out
-// when ctx has no deadline. Later calls add their bound: the earliest counts.
-func (s *subscription) stop(ctx context.Context) {
-	cancel := func() {}
-	if _, ok := ctx.Deadline(); !ok {
-		ctx, cancel = context.WithTimeout(ctx, s.cfg.DrainTimeout)
-	}
-	s.stopOnce.Do(func() {
-		s.began = time.Now()
-		close(s.stopping)
-	})
-	s.bounds.add(ctx, cancel)
-}
-
 // drain stops the consumer, waits for the handlers, sends the acks, and hands
 // back the rest, in this order. idle is closed when all workers have ended,
 // consumed when nothing is taken in any more.
-func (s *subscription) drain(idle, consumed <-chan struct{}) {
+func (s *subscription) drain(idle, consumed <-chan struct{}) router.Report {
 	s.lanes.Close()
-	hard, release := s.hardStop()
+	hard, release := s.ending.Hard()
 	defer release()
 	<-consumed
 	sess := s.current()
 	if sess != nil {
 		sess.stopIntake(hard)
 	}
-	late := s.awaitHandlers(idle)
+	late := s.ending.AwaitHandlers(idle, s.kill, s.log)
 	left := 0
 	if sess != nil {
 		left = sess.end(hard)
 	}
-	s.bounds.end()
 	if busy := int(s.busy.Load()); busy > left {
 		left = busy // handlers of a channel that was lost
 	}
 	s.stats.handedBack.Add(int64(left))
-	s.report = router.Report{Finished: int(s.finished.Load()), HandedBack: left, Duration: time.Since(s.began)}
+	var err error
 	if late {
-		s.err = fmt.Errorf("rabbitbus: drain topic %q: %w", s.topic, router.ErrDrainDeadline)
+		err = fmt.Errorf("rabbitbus: drain topic %q: %w", s.topic, router.ErrDrainDeadline)
 	}
+	return s.ending.Report(int(s.finished.Load()), left, err)
 }
 
 // stopIntake cancels the consumer. What the broker has sent by then is in the
@@ -108,40 +83,4 @@ func (s *session) end(hard context.Context) (left int) {
 		s.lose(amqp.ErrClosed)
 	}
 	return left
-}
-
-// awaitHandlers reports whether the deadline passed before all had returned.
-func (s *subscription) awaitHandlers(idle <-chan struct{}) (late bool) {
-	select {
-	case <-idle:
-		return false
-	case <-s.bounds.deadline:
-	}
-	s.kill(router.ErrDrainDeadline)
-	giveUp := time.NewTimer(abandonAfter)
-	defer giveUp.Stop()
-	select {
-	case <-idle:
-	case <-giveUp.C:
-		close(s.abandon)
-		<-idle
-		s.log.Warn("drain: handlers still running after the deadline, their messages are handed back")
-	}
-	return true
-}
-
-// hardStop returns a context that ends grace after the deadline.
-func (s *subscription) hardStop() (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		select {
-		case <-s.bounds.deadline:
-		case <-ctx.Done():
-			return
-		}
-		if sleep(ctx, grace) {
-			cancel()
-		}
-	}()
-	return ctx, cancel
 }

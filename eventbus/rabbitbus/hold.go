@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/leat-go/leat/dlq"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 // hold is one look into the queue of letters, from the lock to the requeueing.
@@ -182,7 +183,7 @@ func (s *Store) seen(n int) error {
 			if time.Since(since) > requeueing {
 				return nil // somebody else took them
 			}
-			sleep(ctx, requeued)
+			transport.Sleep(ctx, requeued)
 		}
 	})
 }
@@ -217,7 +218,7 @@ func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
 			local()
 			return nil, err
 		}
-		if !sleep(ctx, lockPause) {
+		if !transport.Sleep(ctx, lockPause) {
 			local()
 			return nil, fmt.Errorf("somebody else looks at the letters: %w", context.Cause(ctx))
 		}

@@ -1,6 +1,7 @@
 package rabbitbus
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -64,7 +65,7 @@ func (h *hold) letter(d *amqp.Delivery) dlq.Letter {
 // died completes a letter that the broker buried by itself.
 func (h *hold) died(l *dlq.Letter, death death) {
 	l.Reason = dlq.Reason(death.reason)
-	l.Source.Topic = orDefault(death.exchange, h.s.cfg.Exchange)
+	l.Source.Topic = cmp.Or(death.exchange, h.s.cfg.Exchange)
 	if death.queue == QueueName(h.s.cfg.Exchange, h.s.cfg.ConsumerGroup) {
 		l.Group = h.s.cfg.ConsumerGroup
 		if strings.HasPrefix(death.exchange, "amq.") || death.exchange == "" {
@@ -84,7 +85,7 @@ func (h *hold) died(l *dlq.Letter, death death) {
 // python completes a letter of the Python library, which tells neither the group
 // nor where it came from, because that is where it lies.
 func (h *hold) python(l *dlq.Letter, key string) {
-	l.Source.Topic, l.Group = orDefault(l.Source.Topic, h.s.cfg.Exchange), orDefault(l.Group, h.s.cfg.ConsumerGroup)
+	l.Source.Topic, l.Group = cmp.Or(l.Source.Topic, h.s.cfg.Exchange), cmp.Or(l.Group, h.s.cfg.ConsumerGroup)
 	h.keepKey(l, key)
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 // line is one channel in confirm mode: the publisher's run writes to it, its
@@ -37,7 +39,7 @@ type flying struct {
 // run writes what is queued until Close, on one line after the other. No error
 // ends it: those who wait have deadlines.
 func (p *Publisher) run() {
-	pause := newBackoff()
+	var pause transport.Backoff
 	for {
 		// Nothing is opened before somebody wants to publish.
 		next, ok := p.take(p.stop)
@@ -54,19 +56,19 @@ func (p *Publisher) run() {
 				p.failAll(err)
 				continue
 			}
-			p.state.down(p.log, err)
-			if !pause.wait(p.stop) {
+			p.state.Down(p.log, err)
+			if !pause.Wait(p.stop) {
 				return
 			}
 			continue
 		}
-		pause = newBackoff()
+		pause = transport.Backoff{}
 		err = p.write(l)
 		l.close()
 		if err == nil {
 			return
 		}
-		p.state.down(p.log, err)
+		p.state.Down(p.log, err)
 	}
 }
 
@@ -166,7 +168,7 @@ func (p *Publisher) write(l *line) error {
 		if err := l.send(next); err != nil {
 			return err
 		}
-		p.state.up(p.log)
+		p.state.Up(p.log)
 	}
 }
 

@@ -1,6 +1,7 @@
 package rabbitbus
 
 import (
+	"cmp"
 	"errors"
 	"sync"
 	"time"
@@ -46,7 +47,7 @@ func (l *link) setBlocked(b amqp.Blocking) {
 	defer l.mu.Unlock()
 	l.blocked = ""
 	if b.Active {
-		l.blocked = orDefault(b.Reason, "no reason given")
+		l.blocked = cmp.Or(b.Reason, "no reason given")
 	}
 	close(l.changed)
 	l.changed = make(chan struct{})

@@ -1,6 +1,7 @@
 package rabbitbus
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,7 +93,7 @@ func decode(d *amqp.Delivery, keyed bool) (*message.Message, error) {
 		if m.Metadata[wire.EventType] == "" {
 			err = &MalformedError{Err: errForm}
 		}
-		m.UUID = orDefault(d.MessageId, m.Metadata[wire.EventID])
+		m.UUID = cmp.Or(d.MessageId, m.Metadata[wire.EventID])
 	}
 	if key := d.RoutingKey; keyed && d.Exchange != "" && key != keyOf(m.Metadata) {
 		k.RoutingKey, k.empty = &key, false

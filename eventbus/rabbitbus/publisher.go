@@ -1,6 +1,7 @@
 package rabbitbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 const (
@@ -81,7 +83,7 @@ func (c PublisherConfig) Validate() error {
 type Publisher struct {
 	cfg   PublisherConfig
 	log   *slog.Logger
-	state state
+	state transport.State
 
 	mu      sync.Mutex
 	queue   []*request
@@ -104,12 +106,12 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 		return nil, err
 	}
 	cfg.Topology = cfg.Topology.withDefaults()
-	cfg.ConfirmTimeout = orDefault(cfg.ConfirmTimeout, DefaultConfirmTimeout)
-	cfg.MaxMessageBytes = orDefault(cfg.MaxMessageBytes, DefaultMaxMessageBytes)
+	cfg.ConfirmTimeout = cmp.Or(cfg.ConfirmTimeout, DefaultConfirmTimeout)
+	cfg.MaxMessageBytes = cmp.Or(cfg.MaxMessageBytes, DefaultMaxMessageBytes)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Publisher{cfg: cfg, log: cfg.Logger, state: state{what: "publishing"}, wake: make(chan struct{}, 1)}
+	p := &Publisher{cfg: cfg, log: cfg.Logger, state: transport.State{What: "publishing"}, wake: make(chan struct{}, 1)}
 	p.stop, p.end = context.WithCancel(context.Background())
 	return p, nil
 }
@@ -151,13 +153,7 @@ func (e *BatchError) Error() string {
 
 // Unwrap returns the errors of the messages that are not confirmed.
 func (e *BatchError) Unwrap() []error {
-	var failed []error
-	for _, err := range e.Errors {
-		if err != nil {
-			failed = append(failed, err)
-		}
-	}
-	return failed
+	return transport.Failed(e.Errors)
 }
 
 // PublishBatch publishes the messages to the exchange topic, in their order,
@@ -175,7 +171,7 @@ func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*mess
 		return nil
 	}
 	if topic == "" {
-		return all(len(msgs), errors.New("rabbitbus: publish: the topic must not be empty"))
+		return transport.All(len(msgs), errors.New("rabbitbus: publish: the topic must not be empty"))
 	}
 	return p.publish(ctx, topic, destination{plan: p.cfg.Topology.Exchange}, msgs)
 }
@@ -188,7 +184,7 @@ type destination struct {
 
 func (p *Publisher) publish(ctx context.Context, topic string, to destination, msgs []*message.Message) []error {
 	if err := ctx.Err(); err != nil {
-		return all(len(msgs), fmt.Errorf("rabbitbus: publish to %q: not sent: %w", topic, context.Cause(ctx)))
+		return transport.All(len(msgs), fmt.Errorf("rabbitbus: publish to %q: not sent: %w", topic, context.Cause(ctx)))
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -199,7 +195,7 @@ func (p *Publisher) publish(ctx context.Context, topic string, to destination, m
 	if len(req.items) == 0 {
 		return invalid
 	}
-	return merge(invalid, p.submit(ctx, req))
+	return transport.Merge(invalid, p.submit(ctx, req))
 }
 
 // prepare encodes the messages. Those that cannot be are refused alone.
@@ -238,28 +234,6 @@ func (p *Publisher) Close() error {
 	p.ended.Wait()
 	p.end()
 	return nil
-}
-
-func all(n int, err error) []error {
-	errs := make([]error, n)
-	for i := range errs {
-		errs[i] = err
-	}
-	return errs
-}
-
-// merge puts the errors of the messages that were sent into the gaps between
-// those that were not.
-func merge(invalid, sent []error) []error {
-	if invalid == nil {
-		return sent
-	}
-	for i := range invalid {
-		if invalid[i] == nil && len(sent) > 0 {
-			invalid[i], sent = sent[0], sent[1:]
-		}
-	}
-	return invalid
 }
 
 func signal(c chan struct{}) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 // request is one call of PublishBatch.
@@ -56,7 +58,7 @@ func (p *Publisher) submit(ctx context.Context, req *request) []error {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		return all(len(req.items), fmt.Errorf("rabbitbus: publish to %q: not sent: %w", req.topic, ErrClosed))
+		return transport.All(len(req.items), fmt.Errorf("rabbitbus: publish to %q: not sent: %w", req.topic, ErrClosed))
 	}
 	p.queue = append(p.queue, req)
 	if !p.running {

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 // session is one channel with one consumer on it, from its opening until it is
@@ -97,7 +99,7 @@ func (s *session) settle(e *entry) bool {
 // consume keeps one session after the other until ctx ends. No error ends it:
 // each is a state to wait in.
 func (s *subscription) consume(ctx context.Context, sess *session) {
-	pause := newBackoff()
+	var pause transport.Backoff
 	for {
 		if sess == nil {
 			var err error
@@ -109,14 +111,14 @@ func (s *subscription) consume(ctx context.Context, sess *session) {
 				if ctx.Err() != nil {
 					return
 				}
-				if !s.state.down(s.log, err) {
+				if !s.state.Down(s.log, err) {
 					s.log.Debug("consuming still fails", "error", err)
 				}
-				pause.wait(ctx)
+				pause.Wait(ctx)
 				continue
 			}
 			s.stats.reconnections.Add(1)
-			s.state.up(s.log)
+			s.state.Up(s.log)
 		}
 		s.setSession(sess)
 		took := sess.read(ctx)
@@ -127,12 +129,12 @@ func (s *subscription) consume(ctx context.Context, sess *session) {
 		sess.lose(errCancelled)
 		_ = sess.ch.Close() // a cancelled consumer's; ends a recovery that its owner may have asked for
 		sess.ended.Wait()
-		s.state.down(s.log, sess.why)
+		s.state.Down(s.log, sess.why)
 		if took {
-			pause = newBackoff()
+			pause = transport.Backoff{}
 		}
 		sess = nil
-		if !pause.wait(ctx) {
+		if !pause.Wait(ctx) {
 			return
 		}
 	}

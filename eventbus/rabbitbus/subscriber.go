@@ -9,6 +9,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/router"
 )
 
@@ -84,7 +85,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	s.subs[sub] = struct{}{}
 	s.mu.Unlock()
 
-	unwatch := context.AfterFunc(ctx, func() { sub.stop(context.WithoutCancel(ctx)) })
+	unwatch := context.AfterFunc(ctx, func() { sub.ending.Begin(context.WithoutCancel(ctx)) })
 	sub.start(first, func() {
 		unwatch()
 		s.mu.Lock()
@@ -109,30 +110,14 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 // Drain ends all subscriptions as router.Drainer says. What is handed back is
 // requeued by the broker, where it was, at once.
 func (s *Subscriber) Drain(ctx context.Context) (router.Report, error) {
-	began := time.Now()
 	s.mu.Lock()
 	s.closed = true
-	subs := make([]*subscription, 0, len(s.subs))
+	var endings []*transport.Ending
 	for sub := range s.subs {
-		subs = append(subs, sub)
+		endings = append(endings, sub.ending)
 	}
 	s.mu.Unlock()
-
-	for _, sub := range subs {
-		sub.stop(ctx)
-	}
-	var total router.Report
-	var errs []error
-	for _, sub := range subs {
-		<-sub.done
-		total.Finished += sub.report.Finished
-		total.HandedBack += sub.report.HandedBack
-		errs = append(errs, sub.err)
-	}
-	if len(subs) > 0 {
-		total.Duration = time.Since(began)
-	}
-	return total, errors.Join(errs...)
+	return transport.EndAll(ctx, endings)
 }
 
 // DrainSubscription does what Drain does for the one subscription whose
@@ -149,9 +134,8 @@ func (s *Subscriber) DrainSubscription(ctx context.Context, out <-chan *message.
 	if found == nil {
 		return router.Report{}, nil
 	}
-	found.stop(ctx)
-	<-found.done
-	return found.report, found.err
+	found.ending.Begin(ctx)
+	return found.ending.Result()
 }
 
 // Close drains within DrainTimeout. The client stays open. A second call

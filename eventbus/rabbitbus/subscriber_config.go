@@ -1,17 +1,16 @@
 package rabbitbus
 
 import (
-	"crypto/rand"
-	"encoding/hex"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/dlq"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/internal/wire"
 	"github.com/leat-go/leat/router"
 )
@@ -143,7 +142,7 @@ func (c SubscriberConfig) Validate() error {
 	if c.MaxDeliveries < NoMaxDeliveries {
 		bad("MaxDeliveries", "must not be negative, except NoMaxDeliveries")
 	}
-	if limit := orDefault(c.Topology.DeliveryLimit, DefaultDeliveryLimit); c.DeadLetters != nil && orDefault(c.MaxDeliveries, DefaultMaxDeliveries) > limit {
+	if limit := cmp.Or(c.Topology.DeliveryLimit, DefaultDeliveryLimit); c.DeadLetters != nil && cmp.Or(c.MaxDeliveries, DefaultMaxDeliveries) > limit {
 		bad("MaxDeliveries", fmt.Sprintf("is more than the queue's DeliveryLimit %d, where the broker takes over", limit))
 	}
 	if c.PrefetchCount > 0 && c.PrefetchCount < c.Concurrency {
@@ -157,34 +156,23 @@ const maxPrefetch = 65535
 
 func (c SubscriberConfig) withDefaults() SubscriberConfig {
 	if c.ConsumerName == "" {
-		c.ConsumerName = consumerName()
+		c.ConsumerName = transport.ConsumerName()
 	}
 	c.Topology = c.Topology.withDefaults()
-	c.Concurrency = orDefault(c.Concurrency, 1)
-	c.PrefetchCount = orDefault(c.PrefetchCount, min(maxPrefetch, max(DefaultPrefetchCount, inFlightPerWorker*c.Concurrency)))
+	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.PrefetchCount = cmp.Or(c.PrefetchCount, min(maxPrefetch, max(DefaultPrefetchCount, inFlightPerWorker*c.Concurrency)))
 	if c.Key == nil {
 		c.Key = func(m *message.Message) string { return m.Metadata[wire.AggregateID] }
 	}
-	c.MaxDeliveries = orDefault(c.MaxDeliveries, DefaultMaxDeliveries)
+	c.MaxDeliveries = cmp.Or(c.MaxDeliveries, DefaultMaxDeliveries)
 	if c.DeadLetters == nil {
 		c.MaxDeliveries = NoMaxDeliveries
 	}
-	c.AckDelay = orDefault(c.AckDelay, DefaultAckDelay)
-	c.NackDelay = orDefault(c.NackDelay, DefaultNackDelay)
-	c.DrainTimeout = orDefault(c.DrainTimeout, router.DefaultDrainTimeout)
+	c.AckDelay = cmp.Or(c.AckDelay, DefaultAckDelay)
+	c.NackDelay = cmp.Or(c.NackDelay, DefaultNackDelay)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, router.DefaultDrainTimeout)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-// consumerName is unique without being asked for.
-func consumerName() string {
-	host, err := os.Hostname()
-	if err != nil || host == "" || len(host) > 200 {
-		host = "consumer"
-	}
-	var random [4]byte
-	_, _ = rand.Read(random[:]) // never fails, says crypto/rand
-	return host + "-" + hex.EncodeToString(random[:])
 }

@@ -9,9 +9,9 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/internal/lanes"
 	"github.com/leat-go/leat/middleware"
-	"github.com/leat-go/leat/router"
 )
 
 // subscription is one Subscribe call. Its goroutines: consume, which keeps one
@@ -25,11 +25,11 @@ type subscription struct {
 	keyed bool // routing keys mean something on the exchange
 	log   *slog.Logger
 	stats *counters
-	state state
+	state transport.State
 
 	out    chan *message.Message
 	lanes  *lanes.Lanes[*entry]
-	bounds bounds
+	ending *transport.Ending
 
 	plan *plan
 
@@ -43,43 +43,31 @@ type subscription struct {
 	live context.Context //nolint:containedctx // see above
 	kill context.CancelCauseFunc
 
-	stopOnce sync.Once
-	stopping chan struct{} // closed: hand out no more
-	began    time.Time     // of the drain; written before stopping is closed
-	abandon  chan struct{} // closed: wait for no handler any more
-
 	finished atomic.Int64 // settled by a handler since the drain began
 	busy     atomic.Int64 // in a handler's hands
-
-	report router.Report // written before done is closed
-	err    error
-	done   chan struct{}
 }
 
 func (s *Subscriber) newSubscription(ctx context.Context, topic string) *subscription {
 	t := s.cfg.Topology
 	sub := &subscription{
 		cfg: s.cfg, topic: topic, queue: QueueName(topic, s.cfg.ConsumerGroup), stats: s.stats,
-		keyed:    t.ExchangeType == ExchangeTopic || t.ExchangeType == ExchangeDirect,
-		log:      s.cfg.Logger.With("topic", topic, "group", s.cfg.ConsumerGroup, "consumer", s.cfg.ConsumerName),
-		state:    state{what: "consuming"},
-		out:      make(chan *message.Message),
-		lanes:    lanes.New[*entry](s.cfg.Concurrency),
-		plan:     s.planOf(topic),
-		past:     newPast(4 * s.cfg.PrefetchCount),
-		stopping: make(chan struct{}),
-		abandon:  make(chan struct{}),
-		done:     make(chan struct{}),
+		keyed:  t.ExchangeType == ExchangeTopic || t.ExchangeType == ExchangeDirect,
+		log:    s.cfg.Logger.With("topic", topic, "group", s.cfg.ConsumerGroup, "consumer", s.cfg.ConsumerName),
+		state:  transport.State{What: "consuming"},
+		out:    make(chan *message.Message),
+		lanes:  lanes.New[*entry](s.cfg.Concurrency),
+		plan:   s.planOf(topic),
+		past:   newPast(4 * s.cfg.PrefetchCount),
+		ending: transport.NewEnding(s.cfg.DrainTimeout),
 	}
-	sub.bounds.deadline = make(chan struct{})
 	sub.live, sub.kill = context.WithCancelCause(context.WithoutCancel(ctx))
 	return sub
 }
 
-// start begins the work; ended is called when it is over, before done.
+// start begins the work; ended is called when it is over, before the ending says so.
 func (s *subscription) start(first *session, ended func()) {
 	go func() {
-		defer close(s.done)
+		defer s.ending.End()
 		defer ended()
 		s.run(first)
 	}()
@@ -106,12 +94,12 @@ func (s *subscription) run(first *session) {
 		close(idle)
 	}()
 
-	<-s.stopping
+	<-s.ending.Stopping
 	stopIntake()
-	s.drain(idle, consumed)
+	report := s.drain(idle, consumed)
 	s.kill(context.Canceled)
 	close(s.out)
-	s.log.Debug("subscription ended", "finished", s.report.Finished, "handed_back", s.report.HandedBack)
+	s.log.Debug("subscription ended", "finished", report.Finished, "handed_back", report.HandedBack)
 }
 
 // work hands out one message after the other.
@@ -157,7 +145,7 @@ func (s *subscription) deliver(e *entry) {
 func (s *subscription) offer(e *entry, msg *message.Message) (again bool) {
 	select {
 	case s.out <- msg:
-	case <-s.stopping:
+	case <-s.ending.Stopping:
 		return false
 	case <-e.sess.lost: // nobody took it yet
 		return false
@@ -171,11 +159,11 @@ func (s *subscription) offer(e *entry, msg *message.Message) (again bool) {
 		return false
 	case <-msg.Nacked():
 		s.stats.nacked.Add(1)
-	case <-s.abandon:
+	case <-s.ending.Abandon:
 		return false
 	}
 	select {
-	case <-s.stopping:
+	case <-s.ending.Stopping:
 		return false
 	default:
 	}
@@ -186,7 +174,7 @@ func (s *subscription) offer(e *entry, msg *message.Message) (again bool) {
 	select {
 	case <-timer.C:
 		return !e.sess.isLost()
-	case <-s.stopping:
+	case <-s.ending.Stopping:
 		return false
 	}
 }
@@ -201,7 +189,7 @@ func (s *subscription) settle(e *entry) {
 		return
 	}
 	select {
-	case <-s.stopping:
+	case <-s.ending.Stopping:
 		s.finished.Add(1)
 	default:
 	}

@@ -1,6 +1,7 @@
 package rabbitbus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -186,14 +187,14 @@ func (c TopologyConfig) validate(config string) error {
 }
 
 func (c TopologyConfig) withDefaults() TopologyConfig {
-	c.ExchangeType = orDefault(c.ExchangeType, ExchangeTopic)
+	c.ExchangeType = cmp.Or(c.ExchangeType, ExchangeTopic)
 	if c.QueueType == "" {
 		c.QueueType = QueueQuorum
 		if c.Transient || c.AutoDelete {
 			c.QueueType = QueueClassic
 		}
 	}
-	c.DeliveryLimit = orDefault(c.DeliveryLimit, DefaultDeliveryLimit)
+	c.DeliveryLimit = cmp.Or(c.DeliveryLimit, DefaultDeliveryLimit)
 	return c
 }
 

@@ -40,16 +40,18 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Until returns a context that ends with ctx, or when c is closed. The caller
-// cancels it.
-func Until(ctx context.Context, c <-chan struct{}) (context.Context, context.CancelFunc) {
+// Until returns a context that ends with ctx, or when one of the channels is
+// closed. The caller cancels it.
+func Until(ctx context.Context, channels ...<-chan struct{}) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-c:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	for _, c := range channels {
+		go func() {
+			select {
+			case <-c:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
 	return ctx, cancel
 }

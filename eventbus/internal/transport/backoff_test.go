@@ -68,7 +68,7 @@ func TestUntil(t *testing.T) {
 				parent, endParent := context.WithCancel(t.Context())
 				defer endParent()
 				c := make(chan struct{})
-				ctx, cancel := transport.Until(parent, c)
+				ctx, cancel := transport.Until(parent, make(chan struct{}), c)
 				defer cancel()
 				synctest.Wait()
 				if ctx.Err() != nil {
