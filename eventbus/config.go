@@ -151,7 +151,7 @@ func (c Config) Validate() error {
 	if c.Registry == nil {
 		bad("Registry", "must not be nil; make one with NewRegistry and Register the event types")
 	}
-	if err := checkName("topic", c.Topic); err != nil {
+	if err := checkTopic(c.Topic); err != nil {
 		wrong("Topic", err)
 	}
 	if c.Group != "" {
@@ -160,7 +160,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.DeadLetterTopic != "" {
-		if err := checkName("topic", c.DeadLetterTopic); err != nil {
+		if err := checkTopic(c.DeadLetterTopic); err != nil {
 			wrong("DeadLetterTopic", err)
 		} else if c.DeadLetterTopic == c.Topic {
 			bad("DeadLetterTopic", "must not be Topic itself")

@@ -125,9 +125,17 @@ func TestCheckName(t *testing.T) {
 			t.Errorf("%q refused: %v", good, err)
 		}
 	}
-	for _, bad := range []string{"", " ", "a b", "a,b", "a\x00", "ä", "a*", "#"} {
+	for _, bad := range []string{"", " ", "a b", "a,b", "a\x00", "ä", "a*", "#", "{a}"} {
 		if err := checkName("handler", bad); !errors.Is(err, ErrInvalidName) {
 			t.Errorf("%q: %v, want ErrInvalidName", bad, err)
+		}
+	}
+	if err := checkTopic("{orders}:stream"); err != nil {
+		t.Errorf("a topic with a hash tag: %v", err)
+	}
+	for _, bad := range []string{"", "{a b}", "a,b"} {
+		if err := checkTopic(bad); !errors.Is(err, ErrInvalidName) {
+			t.Errorf("topic %q: %v, want ErrInvalidName", bad, err)
 		}
 	}
 }

@@ -13,6 +13,16 @@ const maxNameBytes = 120
 // checkName tells what is wrong with a name: it wants 1 to 120 bytes of ASCII
 // letters, digits, '_', '-', '.', ':' or '/'.
 func checkName(what, name string) error {
+	return checkBytes(what, name, "_ - . : /", nameByte)
+}
+
+// checkTopic permits braces, too: they are Redis Cluster's hash tag. A backend
+// whose broker does not want them says so itself.
+func checkTopic(name string) error {
+	return checkBytes("topic", name, "_ - . : / { }", func(c byte) bool { return c == '{' || c == '}' || nameByte(c) })
+}
+
+func checkBytes(what, name, signs string, allowed func(byte) bool) error {
 	if name == "" {
 		return fmt.Errorf("%w: %s: must not be empty", ErrInvalidName, what)
 	}
@@ -20,8 +30,8 @@ func checkName(what, name string) error {
 		return fmt.Errorf("%w: %s %s: has %d bytes, at most %d are allowed", ErrInvalidName, what, strconv.Quote(name[:32]+"..."), len(name), maxNameBytes)
 	}
 	for i := range len(name) {
-		if !nameByte(name[i]) {
-			return fmt.Errorf("%w: %s %s: character %q at byte %d; letters, digits and _ - . : / are allowed", ErrInvalidName, what, strconv.Quote(name), name[i], i)
+		if !allowed(name[i]) {
+			return fmt.Errorf("%w: %s %s: character %q at byte %d; letters, digits and %s are allowed", ErrInvalidName, what, strconv.Quote(name), name[i], i, signs)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -30,7 +31,8 @@ type oracle struct {
 	tried     map[string]bool
 	refused   map[string]bool
 	handled   map[string]int
-	last      map[string]int // per key, the highest number handled
+	last      map[string]int  // per key, the highest number handled
+	atRisk    map[string]bool // confirmed by a server that may not have passed them on
 	disorder  []string
 
 	stopPublishing context.CancelFunc
@@ -41,7 +43,7 @@ type oracle struct {
 const oracleKeys = 16
 
 // observe starts publishers and a consumer on the server at the address.
-func observe(t testing.TB, client *redis.Client, cfg redisbus.SubscriberConfig) *oracle {
+func observe(t testing.TB, client redis.UniversalClient, cfg redisbus.SubscriberConfig) *oracle {
 	t.Helper()
 	o := &oracle{
 		t: t, stream: "oracle", log: &lines{},
@@ -129,6 +131,24 @@ func (o *oracle) progress(n int) {
 	eventually(o.t, fmt.Sprintf("%d more events are confirmed and handled", n), func() bool { return count() >= target })
 }
 
+// soFar returns what is confirmed.
+func (o *oracle) soFar() map[string]bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.confirmed)
+}
+
+// forgive lets what was confirmed since then be lost: a server that died had
+// confirmed it alone.
+func (o *oracle) forgive(since map[string]bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.atRisk = map[string]bool{}
+	for id := range o.confirmed {
+		o.atRisk[id] = !since[id]
+	}
+}
+
 // judge ends publishing, waits for the rest, and checks. It returns how many
 // events were handled more than once.
 func (o *oracle) judge() (repeated int) {
@@ -139,7 +159,7 @@ func (o *oracle) judge() (repeated int) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		for id := range o.confirmed {
-			if o.handled[id] == 0 {
+			if o.handled[id] == 0 && !o.atRisk[id] {
 				ids = append(ids, id)
 			}
 		}
@@ -164,7 +184,13 @@ func (o *oracle) judge() (repeated int) {
 			repeated++
 		}
 	}
-	o.t.Logf("confirmed %d, refused %d, tried %d, handled %d, repeated %d, %+v; log: %q",
-		len(o.confirmed), len(o.refused), len(o.tried), len(o.handled), repeated, o.sub.Stats(), o.log.above(slog.LevelInfo))
+	gone := 0
+	for id, may := range o.atRisk {
+		if may && o.handled[id] == 0 {
+			gone++
+		}
+	}
+	o.t.Logf("confirmed %d, refused %d, tried %d, handled %d, repeated %d, lost with their server %d, %+v; log: %q",
+		len(o.confirmed), len(o.refused), len(o.tried), len(o.handled), repeated, gone, o.sub.Stats(), o.log.above(slog.LevelInfo))
 	return repeated
 }

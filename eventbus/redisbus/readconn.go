@@ -19,6 +19,7 @@ const pollTime = 250 * time.Millisecond
 type readConn struct {
 	shared redis.UniversalClient
 	stream string
+	opened bool // once; the reader's alone
 
 	mu      sync.Mutex
 	node    *redis.Client // the given client, or the node that has the stream
@@ -105,6 +106,10 @@ func (r *readConn) resolve(ctx context.Context) (*redis.Client, error) {
 	case *redis.Client:
 		return c, nil
 	case *redis.ClusterClient:
+		if r.opened {
+			rediscover(c) // for the next attempt, if this one still finds the old node
+		}
+		r.opened = true
 		return c.MasterForKey(ctx, r.stream)
 	default:
 		return nil, nil //nolint:nilnil // documented: no node of its own

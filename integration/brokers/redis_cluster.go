@@ -122,7 +122,7 @@ func (c clusterNode) prepare(ctx context.Context, in *Instance) error {
 	if err != nil {
 		return err
 	}
-	lines := []string{"cluster-enabled yes", "cluster-node-timeout 1000", "cluster-config-file nodes.conf"}
+	lines := []string{"cluster-enabled yes", "cluster-node-timeout 1000", "cluster-config-file nodes.conf", syncAtOnce}
 	if version >= 7 {
 		lines = append(lines, "cluster-port "+strconv.Itoa(in.ports[portBus].number))
 	} else {

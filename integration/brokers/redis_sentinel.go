@@ -21,6 +21,9 @@ type RedisSentinel struct {
 	Sentinels []*Instance
 }
 
+// syncAtOnce has a primary not wait five seconds for more replicas.
+const syncAtOnce = "repl-diskless-sync-delay 0"
+
 // sentinelQuorum is how many sentinels must agree.
 const sentinelQuorum = 2
 
@@ -30,6 +33,7 @@ const sentinelQuorum = 2
 func StartRedisSentinel(tb TB, opts RedisOptions) *RedisSentinel {
 	tb.Helper()
 	s := &RedisSentinel{}
+	opts.Config = append([]string{syncAtOnce}, opts.Config...)
 	first := StartRedis(tb, opts)
 	follow := opts
 	follow.Config = append([]string{"replicaof 127.0.0.1 " + portOf(first)}, opts.Config...)
