@@ -86,7 +86,9 @@ func (p *Publisher) commit() {
 			}
 		}
 		// Exec's error is that of its first failed command, which has it too.
-		_, _ = pipe.Exec(ctx)
+		if _, err := pipe.Exec(ctx); err != nil && serverError(err) == "" {
+			rediscover(p.cfg.Client)
+		}
 		for _, req := range batch {
 			close(req.done)
 		}
