@@ -1,18 +1,18 @@
 package kafkabus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 // Bus is a bus on Kafka: all verbs of [eventbus.Bus], and a look at the topic.
@@ -24,8 +24,7 @@ type Bus struct {
 	sub     *Subscriber
 	inspect *Inspector
 	reset   atomic.Pointer[SubscriberStats] // the transport's counts at the last ResetStats
-	dropped bool                            // no dead letters: what would be one is lost
-	errorAt atomic.Int64
+	unseen  transport.Unseen
 }
 
 // Open connects to the cluster, sees to the topics, and returns a bus that can
@@ -59,7 +58,7 @@ func (c Config) connect(ctx context.Context) (*kgo.Client, func(), error) {
 		}
 		return client, client.Close, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, orDefault(c.ConnectTimeout, DefaultConnectTimeout))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.ConnectTimeout, DefaultConnectTimeout))
 	defer cancel()
 	if err := c.Client.Ping(ctx); err != nil {
 		return nil, nil, &ConnectError{Addr: "with the given client", Err: refused(err)}
@@ -91,7 +90,7 @@ func openOn(ctx context.Context, client *kgo.Client, closeClient func(), cfg Con
 		}
 		return nil, err
 	}
-	b := &Bus{dropped: cfg.DisableDLQ}
+	b := &Bus{unseen: transport.Unseen{Dropped: cfg.DisableDLQ}}
 	b.reset.Store(&SubscriberStats{})
 	pub, err := NewPublisher(PublisherConfig{Client: client, Key: cfg.recordKey(), Topics: cfg.Topics, DeliveryTimeout: cfg.DeliveryTimeout})
 	if err != nil {
@@ -105,9 +104,9 @@ func openOn(ctx context.Context, client *kgo.Client, closeClient func(), cfg Con
 	subscriber.Client = client
 	subscriber.DeadLetters = store
 	if cfg.DisableDLQ {
-		subscriber.DeadLetters = drop{cfg.Logger}
+		subscriber.DeadLetters = transport.Drop{Log: cfg.Logger}
 	}
-	subscriber.OnDead = func(dlq.Letter) { b.errorAt.Store(time.Now().UnixNano()) }
+	subscriber.OnDead = b.unseen.Died
 	if b.sub, err = NewSubscriber(subscriber); err != nil {
 		return nil, err
 	}
@@ -177,37 +176,14 @@ func (b *Bus) TransportStats() SubscriberStats {
 func (b *Bus) ResetStats() {
 	now := b.sub.Stats()
 	b.reset.Store(&now)
-	b.errorAt.Store(0)
+	b.unseen.Reset()
 	b.Bus.ResetStats()
 }
 
-// addStats adds what only the transport sees: events that never reached a
-// handler, because they killed too many processes, or because a shutdown or a
-// rebalance came.
+// addStats adds what only the transport sees.
 func (b *Bus) addStats(s *eventbus.Stats) {
 	t := b.TransportStats()
 	s.Reconnections += t.Reconnections
 	s.Rebalances += t.Rebalances
-	s.EventsHandedBack = t.HandedBack
-	s.EventsProcessedFailed += t.Buried
-	s.EventsConsumed += t.Buried
-	if !b.dropped {
-		s.MessagesSentToDLQ += t.Buried
-	}
-	if at := b.errorAt.Load(); at > 0 && time.Unix(0, at).After(s.LastErrorAt) {
-		s.LastErrorAt = time.Unix(0, at)
-	}
-}
-
-// drop is where events go that killed too many processes when dead letters are
-// disabled: into the log.
-type drop struct{ log *slog.Logger }
-
-// Bury drops.
-func (d drop) Bury(_ context.Context, l dlq.Letter) (string, error) {
-	if d.log != nil {
-		d.log.Error("event dropped, dead letters are disabled", "event_id", l.MessageID, "event_type", l.EventType(),
-			"topic", l.Source.Topic, "group", l.Group, "error", fmt.Sprintf("%s: %s", l.Reason, l.ErrorMessage))
-	}
-	return "", nil
+	b.unseen.AddTo(s, t.Buried, t.HandedBack)
 }

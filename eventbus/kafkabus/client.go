@@ -1,6 +1,7 @@
 package kafkabus
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -34,7 +35,7 @@ func OpenClient(ctx context.Context, cfg ClientConfig) (*kgo.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kafkabus: open client: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, orDefault(cfg.ConnectTimeout, DefaultConnectTimeout))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(cfg.ConnectTimeout, DefaultConnectTimeout))
 	defer cancel()
 	if err := client.Ping(ctx); err != nil {
 		client.Close()
@@ -76,14 +77,14 @@ func (c ClientConfig) options() ([]kgo.Opt, error) {
 	}
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(c.servers()...),
-		kgo.ClientID(orDefault(c.ClientID, "leat")),
-		kgo.DialTimeout(orDefault(c.ConnectTimeout, DefaultConnectTimeout)),
+		kgo.ClientID(cmp.Or(c.ClientID, "leat")),
+		kgo.DialTimeout(cmp.Or(c.ConnectTimeout, DefaultConnectTimeout)),
 		kgo.MetadataMinAge(250 * time.Millisecond), // what moved is found soon
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
-		kgo.ProducerBatchMaxBytes(int32(orDefault(c.BatchBytes, DefaultBatchBytes))),
-		kgo.ProducerLinger(orDefault(c.Linger, DefaultLinger)),
-		kgo.RecordDeliveryTimeout(orDefault(c.DeliveryTimeout, DefaultDeliveryTimeout)),
-		kgo.MaxBufferedRecords(orDefault(c.MaxBufferedRecords, DefaultMaxBufferedRecords)),
+		kgo.ProducerBatchMaxBytes(int32(cmp.Or(c.BatchBytes, DefaultBatchBytes))),
+		kgo.ProducerLinger(cmp.Or(c.Linger, DefaultLinger)),
+		kgo.RecordDeliveryTimeout(cmp.Or(c.DeliveryTimeout, DefaultDeliveryTimeout)),
+		kgo.MaxBufferedRecords(cmp.Or(c.MaxBufferedRecords, DefaultMaxBufferedRecords)),
 		kgo.ProducerBatchCompression(c.Compression.codec()),
 		kgo.DisableClientMetrics(),
 	}

@@ -1,6 +1,7 @@
 package kafkabus
 
 import (
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -251,7 +252,7 @@ func (c ClientConfig) protocol() SecurityProtocol {
 
 func (c ClientConfig) servers() []string {
 	var list []string
-	for addr := range strings.SplitSeq(orDefault(c.BootstrapServers, DefaultBootstrapServers), ",") {
+	for addr := range strings.SplitSeq(cmp.Or(c.BootstrapServers, DefaultBootstrapServers), ",") {
 		if addr = strings.TrimSpace(addr); addr != "" {
 			list = append(list, addr)
 		}
@@ -267,14 +268,6 @@ func (c ClientConfig) loopback() bool {
 		}
 	}
 	return true
-}
-
-func orDefault[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // String shows the configuration without secrets.

@@ -8,6 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 // commitTimeout bounds one request. Rebalances wait for it.
@@ -18,7 +20,7 @@ const commitTimeout = 5 * time.Second
 // nothing that was collected before a partition moved is written after.
 type committer struct {
 	s     *subscription
-	state state
+	state transport.State
 
 	mu sync.Mutex // around collecting and writing
 
@@ -36,7 +38,7 @@ type commitment struct {
 
 func newCommitter(s *subscription) *committer {
 	return &committer{
-		s: s, state: state{what: "committing"},
+		s: s, state: transport.State{What: "committing"},
 		first: make(chan struct{}, 1), now: make(chan struct{}, 1),
 	}
 }
@@ -52,7 +54,7 @@ func (c *committer) wake(hurry bool) {
 func (c *committer) run(ctx context.Context) {
 	timer := time.NewTimer(c.s.cfg.AckDelay)
 	defer timer.Stop()
-	pause := newBackoff(maxPause)
+	var pause transport.Backoff
 	for {
 		select {
 		case <-c.first:
@@ -68,14 +70,14 @@ func (c *committer) run(ctx context.Context) {
 		}
 		if err := c.flush(ctx); err != nil && ctx.Err() == nil {
 			if !rebalancing(err) {
-				c.state.down(c.s.log, refused(err))
+				c.state.Down(c.s.log, refused(err))
 			}
 			c.wake(false)
-			pause.wait(ctx)
+			pause.Wait(ctx)
 			continue
 		}
-		pause = newBackoff(maxPause)
-		c.state.up(c.s.log)
+		pause = transport.Backoff{}
+		c.state.Up(c.s.log)
 	}
 }
 
@@ -204,25 +206,18 @@ func (c *committer) unmark(p *partition) {
 
 // untilDone tries until it works, the partition moves or the drain begins.
 func (c *committer) untilDone(p *partition, try func(context.Context) error) bool {
-	ctx, cancel := context.WithCancel(p.live)
+	ctx, cancel := transport.Until(p.live, p.limited)
 	defer cancel()
-	go func() {
-		select {
-		case <-p.limited:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	pause := newBackoff(maxPause)
+	var pause transport.Backoff
 	for ctx.Err() == nil {
 		err := try(ctx)
 		if err == nil {
 			return ctx.Err() == nil
 		}
 		if ctx.Err() == nil && !rebalancing(err) {
-			c.state.down(c.s.log, refused(err))
+			c.state.Down(c.s.log, refused(err))
 		}
-		pause.wait(ctx)
+		pause.Wait(ctx)
 	}
 	return false
 }

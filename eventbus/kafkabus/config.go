@@ -1,6 +1,7 @@
 package kafkabus
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -8,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -20,6 +20,7 @@ import (
 
 	"github.com/leat-go/leat/codec"
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/middleware"
 )
 
@@ -151,42 +152,20 @@ func badTopic(topic string) string {
 
 // inConfig names this config in the problems that the parts report of theirs.
 func inConfig(err error) error {
-	if err == nil {
-		return nil
-	}
-	text := strings.NewReplacer(
+	return transport.InConfig(err,
 		"eventbus: Config.Topic:", "kafkabus: Config.TopicPrefix:",
 		"eventbus: Config.DeadLetterTopic:", "kafkabus: Config.DLQTopicSuffix:",
 		"eventbus: Config.Group:", "kafkabus: Config.ConsumerGroup:",
 		"eventbus: Config.", "kafkabus: Config.",
 		"kafkabus: ClientConfig.", "kafkabus: Config.",
 		"kafkabus: SubscriberConfig.", "kafkabus: Config.",
-	).Replace(err.Error())
-	seen := make(map[string]bool)
-	var errs []error
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); !seen[line] {
-			seen[line] = true
-			errs = append(errs, &configError{line: line, err: err})
-			err = nil
-		}
-	}
-	return errors.Join(errs...)
+	)
 }
-
-// configError is a line of text; the first has what the problems wrap, too.
-type configError struct {
-	line string
-	err  error
-}
-
-func (e *configError) Error() string { return e.line }
-func (e *configError) Unwrap() error { return e.err }
 
 // topics returns the names of the topic and of its dead letters.
 func (c Config) topics() (main, dead string) {
-	main = orDefault(c.TopicPrefix, DefaultTopicPrefix) + ".stream"
-	return main, main + orDefault(c.DLQTopicSuffix, DefaultDLQTopicSuffix)
+	main = cmp.Or(c.TopicPrefix, DefaultTopicPrefix) + ".stream"
+	return main, main + cmp.Or(c.DLQTopicSuffix, DefaultDLQTopicSuffix)
 }
 
 func (c Config) client() ClientConfig {
@@ -201,7 +180,7 @@ func (c Config) client() ClientConfig {
 
 func (c Config) subscriber() SubscriberConfig {
 	return SubscriberConfig{
-		ConsumerGroup: orDefault(c.ConsumerGroup, eventbus.DefaultGroup), ConsumerName: c.ConsumerName,
+		ConsumerGroup: cmp.Or(c.ConsumerGroup, eventbus.DefaultGroup), ConsumerName: c.ConsumerName,
 		StaticMembership: c.StaticMembership, StartOffset: c.StartOffset, SessionTimeout: c.SessionTimeout,
 		HeartbeatInterval: c.HeartbeatInterval, MaxPollInterval: c.MaxPollInterval, ConsumerProtocol: c.ConsumerProtocol,
 		ReadCommitted: c.ReadCommitted, Topics: c.Topics, Concurrency: c.Concurrency, Key: c.Key, MaxInFlight: c.MaxInFlight,
@@ -214,7 +193,7 @@ func (c Config) facade(pub message.Publisher, sub message.Subscriber, onClose fu
 	main, dead := c.topics()
 	return eventbus.Config{
 		Publisher: pub, Subscriber: sub, OnClose: onClose,
-		Topic: main, DeadLetterTopic: dead, Group: orDefault(c.ConsumerGroup, eventbus.DefaultGroup), System: System,
+		Topic: main, DeadLetterTopic: dead, Group: cmp.Or(c.ConsumerGroup, eventbus.DefaultGroup), System: System,
 		Registry: c.Registry, Codec: c.Codec, Concurrency: c.Concurrency, Key: c.Key, Retry: c.Retry, HandlerTimeout: c.HandlerTimeout,
 		Middleware: c.Middleware, HandlerMiddleware: c.HandlerMiddleware, DisableDLQ: c.DisableDLQ, MaxReplays: c.MaxReplays,
 		MaxBackground: c.MaxBackground, MaxPayloadBytes: c.MaxPayloadBytes, DrainTimeout: c.DrainTimeout,
@@ -234,7 +213,7 @@ func (c Config) String() string {
 		server = "(given client)"
 	}
 	return fmt.Sprintf("{Client:%s Topic:%s DeadLetters:%s DisableDLQ:%t ConsumerGroup:%s ConsumerName:%s StaticMembership:%t SessionTimeout:%v MaxPollInterval:%v Concurrency:%d MaxInFlight:%d MaxInFlightBytes:%d MaxDeliveries:%d}",
-		server, main, dead, c.DisableDLQ, orDefault(c.ConsumerGroup, eventbus.DefaultGroup), c.ConsumerName, c.StaticMembership,
+		server, main, dead, c.DisableDLQ, cmp.Or(c.ConsumerGroup, eventbus.DefaultGroup), c.ConsumerName, c.StaticMembership,
 		c.SessionTimeout, c.MaxPollInterval, c.Concurrency, c.MaxInFlight, c.MaxInFlightBytes, c.MaxDeliveries)
 }
 

@@ -5,26 +5,17 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/router"
 )
 
-const (
-	// grace is how long after the deadline a drain may take to end: handlers
-	// see the end of their context, the last commit is sent, the group is left.
-	// What is not done by then is given up.
-	grace = time.Second
-
-	// abandonAfter is the part of grace that handlers get to return in.
-	abandonAfter = 500 * time.Millisecond
-
-	// leaveTimeout bounds the farewell to a group whose broker does not answer.
-	leaveTimeout = 2 * time.Second
-)
+// leaveTimeout bounds the farewell to a group whose broker does not answer.
+const leaveTimeout = 2 * time.Second
 
 // drain waits for the handlers, commits, and leaves the group, in this order.
 // idle is closed when all workers have ended; stopUpkeep ends the others.
-func (s *subscription) drain(idle <-chan struct{}, stopUpkeep func()) {
-	hard, release := s.hardStop()
+func (s *subscription) drain(idle <-chan struct{}, stopUpkeep func()) router.Report {
+	hard, release := s.ending.Hard()
 	defer release()
 	parts := s.table.all()
 	s.table.move(parts)
@@ -34,24 +25,18 @@ func (s *subscription) drain(idle <-chan struct{}, stopUpkeep func()) {
 	<-idle
 	stopUpkeep()
 
-	err := s.commits.last(hard, parts)
-	if err != nil {
+	if err := s.commits.last(hard, parts); err != nil {
 		s.log.Warn("drain: the last commit failed, finished messages are delivered again", "error", refused(err))
 	}
 	left, again := s.undone(parts)
 	s.drop(s.table.all())
 	s.leave(hard)
 
-	s.boundsMu.Lock()
-	s.releaseBounds()
-	s.boundsMu.Unlock()
-
-	s.report = router.Report{
-		Finished: max(0, int(s.finished.Load())-again), HandedBack: left + again, Duration: time.Since(s.began),
-	}
+	var err error
 	if late {
-		s.err = fmt.Errorf("kafkabus: drain topic %q: %w", s.topic, router.ErrDrainDeadline)
+		err = fmt.Errorf("kafkabus: drain topic %q: %w", s.topic, router.ErrDrainDeadline)
 	}
+	return s.ending.Report(max(0, int(s.finished.Load())-again), left+again, err)
 }
 
 // undone counts what was not finished, and what was and will be delivered again
@@ -81,43 +66,18 @@ func (s *subscription) leave(hard context.Context) {
 	s.client.CloseAllowingRebalance()
 }
 
-// awaitHandlers reports whether the deadline passed before all had returned.
+// awaitHandlers reports whether the deadline passed before all that is worth
+// waiting for had returned.
 func (s *subscription) awaitHandlers(parts []*partition) (late bool) {
-	expired := make(chan time.Time)
-	released := make(chan struct{})
-	defer close(released)
-	go func() {
-		select {
-		case <-s.deadline:
-			close(expired)
-		case <-released:
-		}
-	}()
-	if s.awaitQuiet(parts, expired) {
+	if s.awaitQuiet(parts, s.ending.Deadline) {
 		return false
 	}
 	s.kill(router.ErrDrainDeadline)
-	giveUp := time.NewTimer(abandonAfter)
-	defer giveUp.Stop()
-	if !s.awaitQuiet(parts, giveUp.C) {
+	giveUp, cancel := context.WithTimeout(context.Background(), transport.AbandonAfter)
+	defer cancel()
+	if !s.awaitQuiet(parts, giveUp.Done()) {
 		s.log.Warn("drain: handlers still running after the deadline, their messages are handed back")
 	}
-	close(s.abandon)
+	s.ending.GiveUp()
 	return true
-}
-
-// hardStop returns a context that ends grace after the deadline.
-func (s *subscription) hardStop() (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		select {
-		case <-s.deadline:
-		case <-ctx.Done():
-			return
-		}
-		if sleep(ctx, grace) {
-			cancel()
-		}
-	}()
-	return ctx, cancel
 }

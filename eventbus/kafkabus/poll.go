@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/middleware"
 )
 
@@ -20,7 +21,7 @@ const patienceForRoom = 20 * time.Millisecond
 
 // poll reads until ctx ends. No error ends it: each is a state to wait in.
 func (s *subscription) poll(ctx context.Context) {
-	pause := newBackoff(maxPause)
+	var pause transport.Backoff
 	limit := min(pollRecords, max(1, s.cfg.MaxInFlight/2))
 	for ctx.Err() == nil {
 		s.makeRoom(ctx, limit)
@@ -43,13 +44,13 @@ func (s *subscription) poll(ctx context.Context) {
 		})
 		s.client.AllowRebalance()
 		if read > 0 {
-			s.readState.up(s.log)
-			pause = newBackoff(maxPause)
+			s.readState.Up(s.log)
+			pause = transport.Backoff{}
 		}
 		if failed != nil {
-			s.readState.down(s.log, failed)
+			s.readState.Down(s.log, failed)
 			s.recreate(ctx, failed)
-			pause.wait(ctx)
+			pause.Wait(ctx)
 		}
 	}
 }

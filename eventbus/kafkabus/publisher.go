@@ -1,6 +1,7 @@
 package kafkabus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/internal/wire"
 )
 
@@ -80,7 +82,7 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 	if cfg.Key == nil {
 		cfg.Key = keyOf
 	}
-	cfg.DeliveryTimeout = orDefault(cfg.DeliveryTimeout, DefaultDeliveryTimeout)
+	cfg.DeliveryTimeout = cmp.Or(cfg.DeliveryTimeout, DefaultDeliveryTimeout)
 	limit, ok := cfg.Client.OptValue(kgo.MaxBufferedRecords).(int64)
 	if !ok {
 		limit = DefaultMaxBufferedRecords
@@ -126,13 +128,7 @@ func (e *BatchError) Error() string {
 
 // Unwrap returns the errors of the messages that are not confirmed.
 func (e *BatchError) Unwrap() []error {
-	var failed []error
-	for _, err := range e.Errors {
-		if err != nil {
-			failed = append(failed, err)
-		}
-	}
-	return failed
+	return transport.Failed(e.Errors)
 }
 
 // PublishBatch writes the messages to the topic, those with one key in their
@@ -151,19 +147,19 @@ func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*mess
 		return nil
 	}
 	if topic == "" {
-		return all(len(msgs), errors.New("kafkabus: publish: the topic must not be empty"))
+		return transport.All(len(msgs), errors.New("kafkabus: publish: the topic must not be empty"))
 	}
 	if err := ctx.Err(); err != nil {
-		return all(len(msgs), notSent(topic, cause(ctx, err)))
+		return transport.All(len(msgs), notSent(topic, cause(ctx, err)))
 	}
 	if !p.enter() {
-		return all(len(msgs), fmt.Errorf("kafkabus: publish to %q: %w", topic, ErrClosed))
+		return transport.All(len(msgs), fmt.Errorf("kafkabus: publish to %q: %w", topic, ErrClosed))
 	}
 	defer p.ended.Done()
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.DeliveryTimeout)
 	defer cancel()
 	if err := p.ensure(ctx, topic); err != nil {
-		return all(len(msgs), notSent(topic, err))
+		return transport.All(len(msgs), notSent(topic, err))
 	}
 	b := newBatch(topic, len(msgs))
 	for i, m := range msgs {
@@ -221,12 +217,4 @@ func (p *Publisher) forget(topic string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.known, topic)
-}
-
-func all(n int, err error) []error {
-	errs := make([]error, n)
-	for i := range errs {
-		errs[i] = err
-	}
-	return errs
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/router"
 )
 
@@ -27,7 +28,7 @@ func (s *subscription) assigned(_ context.Context, client *kgo.Client, got map[s
 	for _, id := range ids {
 		p := newPartition(s.live, id)
 		select {
-		case <-s.stopping:
+		case <-s.ending.Stopping:
 			p.move()
 		default:
 		}
@@ -81,14 +82,15 @@ func (s *subscription) revoked(_ context.Context, _ *kgo.Client, gone map[string
 		return
 	}
 	s.table.move(parts)
-	timer := time.NewTimer(s.cfg.RevokeTimeout)
-	defer timer.Stop()
-	if !s.awaitQuiet(parts, timer.C) {
+	finish, cancel := context.WithTimeout(context.Background(), s.cfg.RevokeTimeout)
+	defer cancel()
+	if !s.awaitQuiet(parts, finish.Done()) {
 		for _, p := range parts {
 			p.kill(ErrPartitionLost)
 		}
-		timer.Reset(abandonAfter)
-		s.awaitQuiet(parts, timer.C)
+		giveUp, cancel := context.WithTimeout(context.Background(), transport.AbandonAfter)
+		defer cancel()
+		s.awaitQuiet(parts, giveUp.Done())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
@@ -118,7 +120,7 @@ func (s *subscription) lost(_ context.Context, _ *kgo.Client, gone map[string][]
 
 // awaitQuiet waits until nothing of the partitions is worth waiting for, and
 // reports false when the time is up or a drain has given up.
-func (s *subscription) awaitQuiet(parts []*partition, late <-chan time.Time) bool {
+func (s *subscription) awaitQuiet(parts []*partition, late <-chan struct{}) bool {
 	again := time.NewTicker(10 * time.Millisecond) // a rebalance and a drain may both wait for the token
 	defer again.Stop()
 	for _, p := range parts {
@@ -128,7 +130,7 @@ func (s *subscription) awaitQuiet(parts []*partition, late <-chan time.Time) boo
 			case <-again.C:
 			case <-late:
 				return false
-			case <-s.abandon:
+			case <-s.ending.Abandon:
 				return false
 			}
 		}
@@ -156,37 +158,6 @@ func (s *subscription) drop(parts []*partition) {
 			delete(s.table.parts, p.id)
 		}
 	}
-}
-
-// stop begins the drain, and bounds it by ctx, or by the configured time-out
-// when ctx has no deadline. Later calls add their bound: the earliest counts.
-func (s *subscription) stop(ctx context.Context) {
-	cancel := func() {}
-	if _, ok := ctx.Deadline(); !ok {
-		ctx, cancel = context.WithTimeout(ctx, s.cfg.DrainTimeout)
-	}
-	s.stopOnce.Do(func() {
-		s.began = time.Now()
-		close(s.stopping)
-	})
-	unwatch := context.AfterFunc(ctx, func() {
-		s.lateOnce.Do(func() { close(s.deadline) })
-	})
-	s.boundsMu.Lock()
-	defer s.boundsMu.Unlock()
-	s.bounds = append(s.bounds, func() { unwatch(); cancel() })
-	if s.ended {
-		s.releaseBounds()
-	}
-}
-
-// releaseBounds is called with boundsMu held.
-func (s *subscription) releaseBounds() {
-	s.ended = true
-	for _, free := range s.bounds {
-		free()
-	}
-	s.bounds = nil
 }
 
 var (

@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 const (
@@ -150,7 +152,7 @@ func (s *Store) fetch(ctx context.Context, v view, part span, at int64) ([]*kgo.
 		start, _ := starts.Lookup(s.cfg.Topic, part.id)
 		return nil, max(at, start.Offset), nil
 	case err != nil && kerr.IsRetriable(err):
-		sleep(ctx, 100*time.Millisecond)
+		transport.Sleep(ctx, 100*time.Millisecond)
 		return nil, at, ctx.Err()
 	case err != nil:
 		return nil, 0, err

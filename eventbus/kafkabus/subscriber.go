@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/router"
 )
 
@@ -77,7 +77,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	s.subs[sub] = name
 	s.mu.Unlock()
 
-	unwatch := context.AfterFunc(ctx, func() { sub.stop(context.WithoutCancel(ctx)) })
+	unwatch := context.AfterFunc(ctx, func() { sub.ending.Begin(context.WithoutCancel(ctx)) })
 	sub.start(func() {
 		unwatch()
 		s.mu.Lock()
@@ -124,44 +124,25 @@ func (s *Subscriber) freeName(topic string) string {
 func (s *Subscriber) Drain(ctx context.Context) (router.Report, error) {
 	s.mu.Lock()
 	s.closed = true
-	var subs []*subscription
+	var endings []*transport.Ending
 	for sub := range s.subs {
-		subs = append(subs, sub)
+		endings = append(endings, sub.ending)
 	}
 	s.mu.Unlock()
-	return drainAll(ctx, subs)
+	return transport.EndAll(ctx, endings)
 }
 
 // DrainSubscription drains the one subscription whose Subscribe returned out.
 func (s *Subscriber) DrainSubscription(ctx context.Context, out <-chan *message.Message) (router.Report, error) {
 	s.mu.Lock()
-	var subs []*subscription
+	var endings []*transport.Ending
 	for sub := range s.subs {
 		if (<-chan *message.Message)(sub.out) == out {
-			subs = append(subs, sub)
+			endings = append(endings, sub.ending)
 		}
 	}
 	s.mu.Unlock()
-	return drainAll(ctx, subs)
-}
-
-func drainAll(ctx context.Context, subs []*subscription) (router.Report, error) {
-	began := time.Now()
-	for _, sub := range subs {
-		sub.stop(ctx)
-	}
-	var total router.Report
-	var errs []error
-	for _, sub := range subs {
-		<-sub.done
-		total.Finished += sub.report.Finished
-		total.HandedBack += sub.report.HandedBack
-		errs = append(errs, sub.err)
-	}
-	if len(subs) > 0 {
-		total.Duration = time.Since(began)
-	}
-	return total, errors.Join(errs...)
+	return transport.EndAll(ctx, endings)
 }
 
 // Close drains within DrainTimeout. The client stays open. A second call

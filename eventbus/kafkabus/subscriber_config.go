@@ -1,18 +1,17 @@
 package kafkabus
 
 import (
-	"crypto/rand"
-	"encoding/hex"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-go/leat/dlq"
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/router"
 )
 
@@ -209,10 +208,10 @@ func (c SubscriberConfig) check() (errs []error) {
 	if c.MaxInFlight > 0 && c.MaxInFlight < c.Concurrency {
 		bad("MaxInFlight", fmt.Sprintf("%d is less than Concurrency %d", c.MaxInFlight, c.Concurrency))
 	}
-	if h, s := orDefault(c.HeartbeatInterval, DefaultHeartbeatInterval), orDefault(c.SessionTimeout, DefaultSessionTimeout); h >= s && h > 0 && s > 0 {
+	if h, s := cmp.Or(c.HeartbeatInterval, DefaultHeartbeatInterval), cmp.Or(c.SessionTimeout, DefaultSessionTimeout); h >= s && h > 0 && s > 0 {
 		bad("HeartbeatInterval", fmt.Sprintf("%v must be less than SessionTimeout %v", h, s))
 	}
-	if r, m := orDefault(c.RevokeTimeout, DefaultRevokeTimeout), orDefault(c.MaxPollInterval, DefaultMaxPollInterval); r >= m && m > 0 {
+	if r, m := cmp.Or(c.RevokeTimeout, DefaultRevokeTimeout), cmp.Or(c.MaxPollInterval, DefaultMaxPollInterval); r >= m && m > 0 {
 		bad("RevokeTimeout", fmt.Sprintf("%v must be less than MaxPollInterval %v: the group would not wait for it", r, m))
 	}
 	return append(errs, c.Topics.check("SubscriberConfig")...)
@@ -220,22 +219,22 @@ func (c SubscriberConfig) check() (errs []error) {
 
 func (c SubscriberConfig) withDefaults() SubscriberConfig {
 	if c.ConsumerName == "" {
-		c.ConsumerName = consumerName()
+		c.ConsumerName = transport.ConsumerName()
 	}
-	c.SessionTimeout = orDefault(c.SessionTimeout, DefaultSessionTimeout)
-	c.HeartbeatInterval = orDefault(c.HeartbeatInterval, DefaultHeartbeatInterval)
-	c.MaxPollInterval = orDefault(c.MaxPollInterval, DefaultMaxPollInterval)
-	c.Concurrency = orDefault(c.Concurrency, 1)
-	c.MaxInFlight = orDefault(c.MaxInFlight, max(DefaultMaxInFlight, inFlightPerWorker*c.Concurrency))
-	c.MaxInFlightBytes = orDefault(c.MaxInFlightBytes, DefaultMaxInFlightBytes)
-	c.MaxDeliveries = orDefault(c.MaxDeliveries, DefaultMaxDeliveries)
+	c.SessionTimeout = cmp.Or(c.SessionTimeout, DefaultSessionTimeout)
+	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, DefaultHeartbeatInterval)
+	c.MaxPollInterval = cmp.Or(c.MaxPollInterval, DefaultMaxPollInterval)
+	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, max(DefaultMaxInFlight, inFlightPerWorker*c.Concurrency))
+	c.MaxInFlightBytes = cmp.Or(c.MaxInFlightBytes, DefaultMaxInFlightBytes)
+	c.MaxDeliveries = cmp.Or(c.MaxDeliveries, DefaultMaxDeliveries)
 	if c.DeadLetters == nil {
 		c.MaxDeliveries = NoMaxDeliveries
 	}
-	c.AckDelay = orDefault(c.AckDelay, DefaultAckDelay)
-	c.NackDelay = orDefault(c.NackDelay, DefaultNackDelay)
-	c.RevokeTimeout = orDefault(c.RevokeTimeout, DefaultRevokeTimeout)
-	c.DrainTimeout = orDefault(c.DrainTimeout, router.DefaultDrainTimeout)
+	c.AckDelay = cmp.Or(c.AckDelay, DefaultAckDelay)
+	c.NackDelay = cmp.Or(c.NackDelay, DefaultNackDelay)
+	c.RevokeTimeout = cmp.Or(c.RevokeTimeout, DefaultRevokeTimeout)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, router.DefaultDrainTimeout)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -273,15 +272,4 @@ func (c SubscriberConfig) member(topic, name string) []kgo.Opt {
 		return append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
 	}
 	return append(opts, kgo.Balancers(kgo.CooperativeStickyBalancer()))
-}
-
-// consumerName is unique without being asked for.
-func consumerName() string {
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		host = "consumer"
-	}
-	var random [4]byte
-	_, _ = rand.Read(random[:]) // never fails, says crypto/rand
-	return host + "-" + hex.EncodeToString(random[:])
 }

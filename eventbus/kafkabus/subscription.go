@@ -10,9 +10,9 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/internal/lanes"
 	"github.com/leat-go/leat/middleware"
-	"github.com/leat-go/leat/router"
 )
 
 // subscription is one Subscribe call: one member of the group. Its goroutines:
@@ -32,7 +32,7 @@ type subscription struct {
 	alone chan struct{} // held by the one entry that may be what kills processes
 
 	commits   *committer
-	readState state
+	readState transport.State
 	joined    bool // the first assignment has come; used by the client's callbacks only
 
 	// live is the parent of the partitions' contexts: with the values of that of
@@ -40,23 +40,9 @@ type subscription struct {
 	live context.Context //nolint:containedctx // see above
 	kill context.CancelCauseFunc
 
-	stopOnce sync.Once
-	stopping chan struct{} // closed: hand out no more
-	began    time.Time     // of the drain; written before stopping is closed
-	deadline chan struct{}
-	lateOnce sync.Once
-	abandon  chan struct{} // closed: wait for no handler any more
-
-	boundsMu sync.Mutex
-	bounds   []func() // each frees what watches for a deadline
-	ended    bool
-
+	ending   *transport.Ending
 	begins   sync.WaitGroup // goroutines that write that a partition was begun
 	finished atomic.Int64   // settled by a handler since the drain began
-
-	report router.Report // written before done is closed
-	err    error
-	done   chan struct{}
 }
 
 // newSubscription makes the member; it joins the group when it is started.
@@ -68,11 +54,8 @@ func (s *Subscriber) newSubscription(ctx context.Context, topic, name string) (*
 		lanes:     lanes.New[*entry](s.cfg.Concurrency),
 		table:     newTable(),
 		alone:     make(chan struct{}, 1),
-		readState: state{what: "reading"},
-		stopping:  make(chan struct{}),
-		deadline:  make(chan struct{}),
-		abandon:   make(chan struct{}),
-		done:      make(chan struct{}),
+		readState: transport.State{What: "reading"},
+		ending:    transport.NewEnding(s.cfg.DrainTimeout),
 	}
 	sub.live, sub.kill = context.WithCancelCause(context.WithoutCancel(ctx))
 	sub.commits = newCommitter(sub)
@@ -93,10 +76,10 @@ func (s *Subscriber) newSubscription(ctx context.Context, topic, name string) (*
 	return sub, nil
 }
 
-// start begins the work; ended is called when it is over, before done.
+// start begins the work; ended is called when it is over, before the ending says so.
 func (s *subscription) start(ended func()) {
 	go func() {
-		defer close(s.done)
+		defer s.ending.End()
 		defer ended()
 		s.run()
 	}()
@@ -132,15 +115,15 @@ func (s *subscription) run() {
 		s.commits.run(upkeep)
 	}()
 
-	<-s.stopping
+	<-s.ending.Stopping
 	stopIntake()
-	s.drain(idle, func() {
+	report := s.drain(idle, func() {
 		stopUpkeep()
 		<-kept
 	})
 	s.kill(context.Canceled)
 	close(s.out)
-	s.log.Debug("subscription ended", "finished", s.report.Finished, "handed_back", s.report.HandedBack)
+	s.log.Debug("subscription ended", "finished", report.Finished, "handed_back", report.HandedBack)
 }
 
 // work hands out one message after the other.
@@ -215,7 +198,7 @@ func (s *subscription) offer(e *entry, msg *message.Message) (again bool) {
 		return false
 	case <-msg.Nacked():
 		s.stats.nacked.Add(1)
-	case <-s.abandon:
+	case <-s.ending.Abandon:
 		return false
 	case <-e.p.abandon:
 		return false
@@ -237,7 +220,7 @@ func (s *subscription) offerLate(e *entry, msg *message.Message) bool {
 	select {
 	case s.out <- msg:
 		return true
-	case <-s.abandon:
+	case <-s.ending.Abandon:
 	case <-e.p.abandon:
 	case <-e.p.live.Done():
 	}
@@ -252,7 +235,7 @@ func (s *subscription) settle(e *entry) {
 	}
 	s.stats.acked.Add(1)
 	select {
-	case <-s.stopping:
+	case <-s.ending.Stopping:
 		s.finished.Add(1)
 	default:
 	}

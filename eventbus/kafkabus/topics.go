@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 // TopicConfig says what becomes of a topic that is not there. The zero value
@@ -72,7 +73,7 @@ func ensureTopic(ctx context.Context, client *kgo.Client, topic string, cfg Topi
 
 // awaitTopic waits until the brokers know the topic and its leaders.
 func awaitTopic(ctx context.Context, admin *kadm.Client, topic string) (int, error) {
-	pause := newBackoff(maxPause)
+	var pause transport.Backoff
 	for {
 		n, err := partitionsOf(ctx, admin, topic)
 		if err == nil {
@@ -81,7 +82,7 @@ func awaitTopic(ctx context.Context, admin *kadm.Client, topic string) (int, err
 		if !missing(err) && !kerr.IsRetriable(err) {
 			return 0, err
 		}
-		if !pause.wait(ctx) {
+		if !pause.Wait(ctx) {
 			return 0, fmt.Errorf("await topic %q: %w", topic, cause(ctx, err))
 		}
 	}
@@ -114,34 +115,4 @@ func missing(err error) bool {
 func isAnswer(err error) bool {
 	var answer *kerr.Error
 	return errors.As(err, &answer)
-}
-
-// Bounds of the waiting between attempts. The first is short, because most
-// troubles are over at once.
-const (
-	minPause = 20 * time.Millisecond
-	maxPause = 2 * time.Second
-)
-
-// backoff doubles the pause between attempts.
-type backoff struct{ next, most time.Duration }
-
-func newBackoff(most time.Duration) backoff { return backoff{next: minPause, most: most} }
-
-// wait pauses, and reports false when ctx ended first.
-func (b *backoff) wait(ctx context.Context) bool {
-	pause := b.next
-	b.next = min(2*b.next, b.most)
-	return sleep(ctx, pause)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

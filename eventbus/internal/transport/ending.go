@@ -121,17 +121,15 @@ func (e *Ending) AwaitHandlers(idle <-chan struct{}, kill context.CancelCauseFun
 	select {
 	case <-idle:
 	case <-giveUp.C:
-		e.GiveUp(log)
+		log.Warn("drain: handlers still running after the deadline, their messages are handed back")
+		e.GiveUp()
 		<-idle
 	}
 	return true
 }
 
-// GiveUp closes Abandon, because handlers are still running. It is called once.
-func (e *Ending) GiveUp(log *slog.Logger) {
-	close(e.abandon)
-	log.Warn("drain: handlers still running after the deadline, their messages are handed back")
-}
+// GiveUp closes Abandon. It is called once, by who does not use AwaitHandlers.
+func (e *Ending) GiveUp() { close(e.abandon) }
 
 // Report notes what the drain came to and returns it, and lets go of the bounds.
 // It is called once, by the subscription.
