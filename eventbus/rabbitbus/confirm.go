@@ -1,7 +1,6 @@
 package rabbitbus
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -79,10 +78,7 @@ func (l *line) late(f flying) {
 // giveUp closes the channel, or when the broker does not even answer that, its
 // connection.
 func (l *line) giveUp() {
-	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
-	defer cancel()
-	_, err := within(ctx, func() (struct{}, error) { return struct{}{}, l.ch.Close() }, nil)
-	if err != nil && l.link.sock != nil {
+	if !farewell(l.ch) && l.link.sock != nil {
 		_ = l.link.sock.Close() // seen by whoever reads from it
 	}
 }

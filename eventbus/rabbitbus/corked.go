@@ -15,9 +15,23 @@ const corkLimit = 64 << 10
 type corked struct {
 	net.Conn
 
+	heard    bool // the server has said something
+	wantsTLS bool // it was an alert of TLS
+
 	mu    sync.Mutex
 	depth int
 	buf   []byte
+}
+
+// Read reads. It notes when a server without TLS here is one with it there,
+// which the client takes for a frame of AMQP.
+func (c *corked) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if !c.heard && n > 0 {
+		const alert, major = 21, 3
+		c.heard, c.wantsTLS = true, n > 1 && p[0] == alert && p[1] == major
+	}
+	return n, err
 }
 
 // Write writes, or keeps the bytes while corked. It is under the TLS layer, if

@@ -13,6 +13,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
+var errWantsTLS = errors.New("the port speaks TLS: use amqps://")
+
 // dial makes one connection to one node, within ConnectTimeout and ctx.
 func (c *Client) dial(ctx context.Context, raw string) (*link, error) {
 	uri, err := amqp.ParseURI(raw)
@@ -61,6 +63,9 @@ func (c *Client) dial(ctx context.Context, raw string) (*link, error) {
 	if err != nil {
 		if l.sock != nil {
 			_ = l.sock.Close() // the client leaves it open when TLS or its options fail
+		}
+		if uri.Scheme == "amqp" && l.sock != nil && l.sock.wantsTLS {
+			err = fmt.Errorf("%w: %w", errWantsTLS, err)
 		}
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)

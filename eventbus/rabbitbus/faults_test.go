@@ -24,8 +24,8 @@ func control(t testing.TB, broker *brokers.Instance, args ...string) {
 // Each fault is made for real while 16 publishers and a consumer work; the
 // oracle judges. Queues that are deleted lose what is in them, so there only
 // what comes afterwards counts.
-func TestFaults(t *testing.T) {
-	broker := brokers.StartRabbitMQ(t, brokers.RabbitMQOptions{})
+func testFaults(t *testing.T, broker *brokers.Instance) {
+	t.Helper()
 	for _, f := range []struct {
 		name  string
 		kinds []rabbitbus.QueueType

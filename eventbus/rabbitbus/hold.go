@@ -41,7 +41,7 @@ func (s *Store) look(ctx context.Context, act string, f func(h *hold) error) err
 	if err != nil {
 		return s.failed(act, err)
 	}
-	defer ch.Close() //nolint:errcheck // the broker requeues what release did not
+	defer farewell(ch) // the broker requeues what release did not
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return s.failed(act, err)

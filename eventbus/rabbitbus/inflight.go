@@ -20,7 +20,7 @@ type entry struct {
 
 	prev, next *entry // in the table
 	settled    bool   // handled or buried; the ack may still wait
-	waited     bool // its ack was left for once
+	waited     bool   // its ack was left for once
 	acked      bool
 }
 

@@ -63,13 +63,21 @@ func (p *Publisher) run() {
 			continue
 		}
 		pause = transport.Backoff{}
+		p.setLine(l)
 		err = p.write(l)
 		l.close()
+		p.setLine(nil)
 		if err == nil {
 			return
 		}
 		p.state.Down(p.log, err)
 	}
+}
+
+func (p *Publisher) setLine(l *line) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.line = l
 }
 
 func (p *Publisher) idle() bool {
@@ -135,17 +143,15 @@ func (p *Publisher) write(l *line) error {
 		}
 	}()
 	for {
+		if !p.awaitUnblocked(ctx, l) {
+			return l.end()
+		}
 		next, ok := p.take(ctx)
 		if !ok {
-			select {
-			case <-l.lost:
-				return l.why
-			default:
-				return nil
-			}
+			return l.end()
 		}
-		if !p.awaitUnblocked(ctx, l) {
-			p.giveBack(next)
+		if reason, _ := l.link.blocking(); reason != "" {
+			p.giveBack(next) // what is taken counts as written, perhaps
 			continue
 		}
 		p.mu.Lock()
@@ -172,17 +178,36 @@ func (p *Publisher) write(l *line) error {
 	}
 }
 
-// awaitUnblocked reports whether the broker takes messages.
+// end returns why the line is lost; nil when it is not.
+func (l *line) end() error {
+	select {
+	case <-l.lost:
+		return l.why
+	default:
+		return nil
+	}
+}
+
+// awaitUnblocked waits until the broker takes messages, and reports false when
+// there is nothing to wait for any more.
 func (p *Publisher) awaitUnblocked(ctx context.Context, l *line) bool {
+	told := false
 	for {
 		reason, changed := l.link.blocking()
 		p.setBlocked(reason)
 		if reason == "" {
 			return ctx.Err() == nil
 		}
-		p.log.Warn("publishing waits: the broker blocks it", "reason", reason)
+		if !told {
+			p.log.Warn("publishing waits: the broker blocks it", "reason", reason)
+			told = true
+		}
 		select {
 		case <-changed:
+		case <-p.wake:
+			if p.over() {
+				return false
+			}
 		case <-ctx.Done():
 			return false
 		}
@@ -247,6 +272,18 @@ func (l *line) close() {
 	close(l.flight)
 	close(l.quit)
 	<-l.settled
-	_ = l.ch.Close() // when it is lost, this ends a recovery that its owner may have asked for
+	// When it is lost, this ends a recovery that its owner may have asked for.
+	if !farewell(l.ch) {
+		return // the rest ends with the connection
+	}
 	l.ended.Wait()
+}
+
+// farewell closes a channel and reports whether the broker answered in time. One
+// with an alarm reads nothing from a connection that publishes.
+func farewell(ch *amqp.Channel) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+	defer cancel()
+	_, err := within(ctx, func() (struct{}, error) { return struct{}{}, ch.Close() }, nil)
+	return !errors.Is(err, context.DeadlineExceeded)
 }

@@ -92,8 +92,11 @@ type Publisher struct {
 	blocked string        // why nothing is written now; empty: it is
 	wake    chan struct{} // one token: the queue is not empty any more
 
+	line *line // the one that is written to; nil between two
+
 	stop  context.Context //nolint:containedctx // ends with Close
 	end   context.CancelFunc
+	calls sync.WaitGroup // of PublishBatch
 	ended sync.WaitGroup
 }
 
@@ -224,16 +227,44 @@ func (p *Publisher) prepare(topic string, to destination, msgs []*message.Messag
 }
 
 // Close waits until what is under way has its outcome, which its deadlines
-// bound. Afterwards the other methods return [ErrClosed]. The client stays open.
-// A second call returns nil.
+// bound. Afterwards the other methods return [ErrClosed]. The client stays open,
+// except that its connection is cut when the broker reads nothing from it, since
+// nothing else ends a write then. A second call returns nil.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
 	signal(p.wake)
-	p.ended.Wait()
+	p.calls.Wait()
+	ended := make(chan struct{})
+	go func() {
+		p.ended.Wait()
+		close(ended)
+	}()
+	late := time.NewTimer(2 * goodbye)
+	defer late.Stop()
+	select {
+	case <-ended:
+	case <-late.C:
+		p.log.Warn("close: the broker reads nothing, its connection is cut")
+		p.end()
+		if p.cut() {
+			<-ended
+		}
+	}
 	p.end()
 	return nil
+}
+
+// cut cuts the connection that is written to, unless it was given.
+func (p *Publisher) cut() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.line == nil || p.line.link.sock == nil {
+		return false
+	}
+	_ = p.line.link.sock.Close() // seen by whoever reads from it, or writes
+	return true
 }
 
 func signal(c chan struct{}) {

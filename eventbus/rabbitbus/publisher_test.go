@@ -14,6 +14,7 @@ import (
 
 	"github.com/leat-go/leat/eventbus/rabbitbus"
 	"github.com/leat-go/leat/integration/brokers"
+	"github.com/leat-go/leat/integration/proxy"
 )
 
 // queueOn declares a classic queue that takes what the pattern matches.
@@ -207,6 +208,39 @@ func TestPublisher_ConcurrentCallsAndClose(t *testing.T) {
 	if err := pub.Publish(exchange, msg("late", "k")); !errors.Is(err, rabbitbus.ErrClosed) {
 		t.Errorf("after close: %v, want ErrClosed", err)
 	}
+}
+
+func TestPublisher_CloseWhileTheBrokerReadsNothing(t *testing.T) {
+	address := brokers.RabbitMQ(t)
+	exchange := name(t, address, "deaf")
+	queueOn(t, raw(t, address), exchange, "#", nil)
+	proxied, p := throughProxy(t, address)
+	client := connect(t, proxied)
+	pub := newPublisher(t, rabbitbus.PublisherConfig{Client: client})
+	publish(t, pub, exchange, msg("before", "k"))
+	p.Stall(proxy.Both)
+	large := batch(200, "k")
+	for _, m := range large {
+		m.Payload = make([]byte, 200_000) // more than all buffers between hold
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	errs := pub.PublishBatch(ctx, exchange, large)
+	if len(errs) != len(large) || !errors.Is(errs[0], rabbitbus.ErrUnknown) || errors.Is(errs[199], rabbitbus.ErrUnknown) || !errors.Is(errs[199], context.DeadlineExceeded) {
+		t.Errorf("%v, want the first unknown and the last not sent", errs)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- pub.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("Close hangs")
+	}
+	p.Flow(proxy.Both)
+	publish(t, newPublisher(t, rabbitbus.PublisherConfig{Client: client}), exchange, msg("after", "k"))
 }
 
 func TestPublisher_DeadContextSendsNothing(t *testing.T) {

@@ -60,6 +60,8 @@ func (p *Publisher) submit(ctx context.Context, req *request) []error {
 		p.mu.Unlock()
 		return transport.All(len(req.items), fmt.Errorf("rabbitbus: publish to %q: not sent: %w", req.topic, ErrClosed))
 	}
+	p.calls.Add(1)
+	defer p.calls.Done()
 	p.queue = append(p.queue, req)
 	if !p.running {
 		p.running = true
@@ -86,8 +88,11 @@ func (p *Publisher) abandon(req *request, cause error) {
 	if i := slices.Index(p.queue, req); i >= 0 {
 		p.queue = slices.Delete(p.queue, i, i+1)
 	}
-	taken, blocked := req.taken, p.blocked
+	taken, blocked, closed := req.taken, p.blocked, p.closed
 	p.mu.Unlock()
+	if closed {
+		signal(p.wake) // it may have been the last
+	}
 	unsent := fmt.Errorf("not sent: %w", cause)
 	if blocked != "" {
 		unsent = fmt.Errorf("not sent: %w", &BlockedError{Reason: blocked, Err: cause})
@@ -116,10 +121,7 @@ func (p *Publisher) take(ctx context.Context) (part, bool) {
 		if next, ok := p.tryTake(); ok {
 			return next, true
 		}
-		p.mu.Lock()
-		over := p.closed && len(p.queue) == 0
-		p.mu.Unlock()
-		if over {
+		if p.over() {
 			return part{}, false
 		}
 		select {
@@ -128,6 +130,13 @@ func (p *Publisher) take(ctx context.Context) (part, bool) {
 			return part{}, false
 		}
 	}
+}
+
+// over reports whether the publisher is closed and nothing is left.
+func (p *Publisher) over() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed && len(p.queue) == 0
 }
 
 func (p *Publisher) tryTake() (part, bool) {

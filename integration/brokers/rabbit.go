@@ -25,6 +25,10 @@ const (
 	// beginning with "limited." and nothing else.
 	RabbitLimitedUser     = "limited"
 	RabbitLimitedPassword = "limited p@ss/word"
+	// RabbitClientUser is the common name in the certificate [certs.Client]: it
+	// logs in with that, and may do everything, where there is
+	// [RabbitMQOptions].External.
+	RabbitClientUser = "leat-client"
 )
 
 // Names of ports of RabbitMQ.
@@ -39,6 +43,9 @@ type RabbitMQOptions struct {
 	// Certificate is the one of package certs that the TLS listener presents;
 	// empty is [certs.Server].
 	Certificate string
+	// External adds the mechanism EXTERNAL, in which a certificate is the
+	// password, and the user [RabbitClientUser].
+	External bool
 	// Config has further lines for rabbitmq.conf, such as
 	// "consumer_timeout = 10000". They come last.
 	Config []string
@@ -61,7 +68,7 @@ func (r rabbit) certificate() string {
 }
 
 func (r rabbit) prepare(_ context.Context, in *Instance) error {
-	definitions, err := rabbitDefinitions()
+	definitions, err := rabbitDefinitions(r.opts.External)
 	if err != nil {
 		return err
 	}
@@ -69,6 +76,9 @@ func (r rabbit) prepare(_ context.Context, in *Instance) error {
 		"rabbitmq.conf":    strings.Join(r.config(in), "\n") + "\n",
 		"definitions.json": definitions,
 		"enabled_plugins":  "[rabbitmq_management].\n",
+	}
+	if r.opts.External {
+		files["enabled_plugins"] = "[rabbitmq_management,rabbitmq_auth_mechanism_ssl].\n"
 	}
 	for name, text := range files {
 		if err := os.WriteFile(in.file(name), []byte(text), 0o600); err != nil {
@@ -94,6 +104,9 @@ func (r rabbit) config(in *Instance) []string {
 		"log.console = true",
 		"log.console.level = info",
 		"log.file = false",
+	}
+	if r.opts.External {
+		lines = append(lines, "auth_mechanisms.1 = PLAIN", "auth_mechanisms.2 = EXTERNAL", "ssl_cert_login_from = common_name")
 	}
 
 	return append(lines, r.opts.Config...)
@@ -187,7 +200,7 @@ func (rabbit) vars(in *Instance) []Var {
 // rabbitDefinitions returns users and rights in the format that RabbitMQ
 // imports at start; the guest user of a node without definitions does not
 // exist then.
-func rabbitDefinitions() (string, error) {
+func rabbitDefinitions(external bool) (string, error) {
 	type m = map[string]any
 	user := func(name, password, tags string) m {
 		return m{
@@ -199,13 +212,21 @@ func rabbitDefinitions() (string, error) {
 		return m{"user": name, "vhost": "/", "configure": pattern, "write": pattern, "read": pattern}
 	}
 
+	users := []m{
+		user(RabbitUser, RabbitPassword, "administrator"),
+		user(RabbitLimitedUser, RabbitLimitedPassword, ""),
+	}
+	permissions := []m{rights(RabbitUser, ".*"), rights(RabbitLimitedUser, `^limited\..*`)}
+	if external {
+		nobody := user(RabbitClientUser, "", "")
+		nobody["password_hash"] = "" // no password is right
+		users, permissions = append(users, nobody), append(permissions, rights(RabbitClientUser, ".*"))
+	}
+
 	text, err := json.MarshalIndent(m{
-		"users": []m{
-			user(RabbitUser, RabbitPassword, "administrator"),
-			user(RabbitLimitedUser, RabbitLimitedPassword, ""),
-		},
+		"users":       users,
 		"vhosts":      []m{{"name": "/"}},
-		"permissions": []m{rights(RabbitUser, ".*"), rights(RabbitLimitedUser, `^limited\..*`)},
+		"permissions": permissions,
 	}, "", "\t")
 	if err != nil {
 		return "", fmt.Errorf("brokers: write definitions: %w", err)
