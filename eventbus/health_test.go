@@ -113,6 +113,10 @@ func TestHealth_WithoutASubscription(t *testing.T) {
 	}
 	for name, bus := range map[string]*eventbus.Bus{"in memory": memory, "publishing only": open(t, &scripted{})} {
 		wantHealth(t, name, bus, ready)
+		if _, err := bus.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantHealth(t, name+", drained", bus, draining)
 		if _, err := bus.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}

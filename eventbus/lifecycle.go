@@ -243,12 +243,12 @@ func (m mounted) Drain(ctx context.Context) (router.Report, error) { return m.bu
 // is mounted on may call before closing it; router.Router does so by itself. A
 // second call reports the same. In memory there is nothing to drain.
 func (b *Bus) Drain(ctx context.Context) (router.Report, error) {
-	if b.sub == nil {
-		return router.Report{}, nil
-	}
 	b.life.mu.Lock()
 	b.life.draining = true
 	b.life.mu.Unlock()
+	if b.sub == nil {
+		return router.Report{}, nil
+	}
 	select { // one at a time: whoever comes second finds the first one's report
 	case b.life.drainTurn <- struct{}{}:
 		defer func() { <-b.life.drainTurn }()
