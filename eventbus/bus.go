@@ -72,7 +72,7 @@ func New(cfg Config) (*Bus, error) {
 	if sub := b.cfg.Subscriber; sub != nil && !b.direct {
 		switch sub := sub.(type) {
 		case direct.Own:
-			b.sub, b.owned = &given{SubscriptionDrainer: sub.SubscriptionDrainer}, true
+			b.sub, b.owned = sub.Drainer, true
 		case router.SubscriptionDrainer:
 			b.sub = &given{SubscriptionDrainer: sub}
 		case router.Drainer:

@@ -20,7 +20,7 @@ type caller struct {
 
 	mu     sync.Mutex
 	handle func(*message.Message) error
-	outs   map[<-chan *message.Message]chan *message.Message
+	out    chan *message.Message
 }
 
 func (c *caller) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
@@ -29,17 +29,13 @@ func (c *caller) Subscribe(ctx context.Context, _ string) (<-chan *message.Messa
 	if c.takes {
 		c.handle = direct.Take(ctx)
 	}
-	out := make(chan *message.Message)
-	c.outs = map[<-chan *message.Message]chan *message.Message{out: out}
-	return out, nil
+	c.out = make(chan *message.Message)
+	return c.out, nil
 }
 
 func (c *caller) send(m *message.Message) error {
 	c.mu.Lock()
-	handle := c.handle
-	var out chan *message.Message
-	for _, out = range c.outs {
-	}
+	handle, out := c.handle, c.out
 	c.mu.Unlock()
 	if handle != nil {
 		return handle(m)
@@ -53,21 +49,20 @@ func (c *caller) send(m *message.Message) error {
 	}
 }
 
-func (c *caller) DrainSubscription(_ context.Context, out <-chan *message.Message) (router.Report, error) {
+func (c *caller) Drain(context.Context) (router.Report, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o := c.outs[out]; o != nil {
-		delete(c.outs, out)
-		close(o)
+	if c.out != nil {
+		close(c.out)
+		c.out = nil
 	}
 	return router.Report{}, nil
 }
 
-func (c *caller) Drain(context.Context) (router.Report, error) { return router.Report{}, nil }
-func (c *caller) Publish(string, ...*message.Message) error    { return nil }
-func (c *caller) Close() error                                 { return nil }
-func (c *caller) offered() bool                                { c.mu.Lock(); defer c.mu.Unlock(); return c.handle != nil }
-func runCaller(t *testing.T, sub router.SubscriptionDrainer, mw ...message.HandlerMiddleware) (handled <-chan benched) {
+func (c *caller) Publish(string, ...*message.Message) error { return nil }
+func (c *caller) Close() error                              { return nil }
+func (c *caller) offered() bool                             { c.mu.Lock(); defer c.mu.Unlock(); return c.handle != nil }
+func runCaller(t *testing.T, sub router.Drainer, mw ...message.HandlerMiddleware) (handled <-chan benched) {
 	t.Helper()
 	reg := NewRegistry()
 	if err := Register[benched](reg, "Benched"); err != nil {
@@ -117,9 +112,9 @@ func TestCalled_ContextsAreThoseOfARouter(t *testing.T) {
 	seen := make(map[bool]names)
 	for _, own := range []bool{false, true} {
 		transport := &caller{takes: true}
-		var sub router.SubscriptionDrainer = transport
+		var sub router.Drainer = transport
 		if own {
-			sub = direct.Own{SubscriptionDrainer: transport}
+			sub = direct.Own{Drainer: transport}
 		}
 		var got names
 		handled := runCaller(t, sub, func(next message.HandlerFunc) message.HandlerFunc {
@@ -151,7 +146,7 @@ func TestCalled_ContextsAreThoseOfARouter(t *testing.T) {
 // A transport that does not take the offer is served by the router.
 func TestCalled_OfferThatIsNotTaken(t *testing.T) {
 	transport := &caller{}
-	handled := runCaller(t, direct.Own{SubscriptionDrainer: transport})
+	handled := runCaller(t, direct.Own{Drainer: transport})
 	m := wireMessage(t)
 	if err := transport.send(m); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/internal/transport"
+	"github.com/leat-go/leat/internal/direct"
 )
 
 // Bus is a bus on Redis Streams: all verbs of [eventbus.Bus], and a look at the
@@ -90,7 +91,7 @@ func open(client redis.UniversalClient, closeClient func() error, cfg Config) (*
 	if err != nil {
 		return nil, err
 	}
-	facade := cfg.facade(pub, b.sub, func(context.Context) error {
+	facade := cfg.facade(pub, direct.Own{Drainer: b.sub}, func(context.Context) error {
 		return errors.Join(pub.Close(), b.sub.Close(), closeClient())
 	})
 	if !cfg.DisableDLQ {

@@ -46,13 +46,28 @@ const (
 
 // encoder appends the fields of messages to the arguments of commands. It
 // reuses what it can between messages, so it serves one goroutine at a time.
+//
+// Arguments are pointers where they can be: those cost no memory of their own.
 type encoder struct {
 	form   Form
 	order  []string
 	keys   []string
 	values []string
-	packed []byte // the metadata of several messages, one behind the other
+	buffer []byte   // the metadata of several messages, one behind the other
+	packed []packed // each one's part of it
 }
+
+// packed is metadata as an argument.
+type packed []byte
+
+// MarshalBinary is called by the client.
+func (p *packed) MarshalBinary() ([]byte, error) { return *p, nil }
+
+// payload is a message's payload as an argument.
+type payload message.Message
+
+// MarshalBinary is called by the client.
+func (p *payload) MarshalBinary() ([]byte, error) { return p.Payload, nil }
 
 func newEncoder(form Form) *encoder { return &encoder{form: form, order: wire.Order()} }
 
@@ -86,22 +101,26 @@ func (e *encoder) append(args []any, m *message.Message) ([]any, error) {
 		return args, fmt.Errorf("metadata %q is reserved for the message's UUID", fieldUUID)
 	}
 	e.sort(m.Metadata)
-	args = append(args, fieldUUID, m.UUID)
+	args = append(args, fieldUUID, &m.UUID)
 	if e.form == FormText {
 		return e.appendText(args, m)
 	}
-	var md []byte
+	var md packed
 	if len(e.keys) > 0 {
-		start := len(e.packed)
-		e.packed = appendMetadata(e.packed, e.keys, e.values)
-		md = e.packed[start:len(e.packed):len(e.packed)]
+		start := len(e.buffer)
+		e.buffer = appendMetadata(e.buffer, e.keys, e.values)
+		md = e.buffer[start:len(e.buffer):len(e.buffer)]
 	}
-	return append(args, fieldMetadata, md, fieldPayload, []byte(m.Payload)), nil
+	e.packed = append(e.packed, md)
+	return append(args, fieldMetadata, &e.packed[len(e.packed)-1], fieldPayload, (*payload)(m)), nil
 }
 
 // begin makes ready for the messages of one call. What was appended before
 // stays valid: it may still be on its way.
-func (e *encoder) begin(messages int) { e.packed = make([]byte, 0, 256*messages) }
+func (e *encoder) begin(messages int) {
+	e.buffer = make([]byte, 0, 384*messages)
+	e.packed = make([]packed, 0, messages)
+}
 
 var errNotText = errors.New("is not UTF-8, and the text form is chosen for readers that stop at such an entry; use the watermill form or a codec whose output is text")
 
@@ -118,7 +137,7 @@ func (e *encoder) appendText(args []any, m *message.Message) ([]any, error) {
 		}
 		args = append(args, k, e.values[i])
 	}
-	return append(args, fieldPayload, []byte(m.Payload)), nil
+	return append(args, fieldPayload, (*payload)(m)), nil
 }
 
 // size is roughly what m takes on the connection, in bytes.

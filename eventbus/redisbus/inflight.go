@@ -5,6 +5,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/internal/msgctx"
 	"github.com/leat-go/leat/middleware"
 )
 
@@ -12,6 +13,7 @@ import (
 // its acknowledgement, or it was handed back.
 type entry struct {
 	msg      *message.Message // the first delivery; later ones are copies
+	ctx      msgctx.Context   // of the first delivery
 	delivery middleware.Delivery
 	level    level
 	over     bool      // delivered too often: to be buried
@@ -22,6 +24,8 @@ type entry struct {
 	buried     bool   // by the middleware
 	lost       bool   // another consumer claimed it meanwhile
 }
+
+func (e *entry) key() string { return e.delivery.Key }
 
 // level says how careful one must be with an entry, because its last consumers
 // died; see isolation in claim.go.

@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"encoding"
 	"maps"
 	"strings"
 	"testing"
@@ -42,10 +43,11 @@ func TestMetadata_StockReadsOursAndWeReadTheStocks(t *testing.T) {
 		values := map[string]any{}
 		for n := 0; n < len(args); n += 2 {
 			switch v := args[n+1].(type) {
-			case string:
-				values[args[n].(string)] = v
-			case []byte:
-				values[args[n].(string)] = string(v)
+			case *string:
+				values[args[n].(string)] = *v
+			case encoding.BinaryMarshaler:
+				b, _ := v.MarshalBinary() // these cannot fail
+				values[args[n].(string)] = string(b)
 			}
 		}
 		read, err := stock.Unmarshal(values)

@@ -5,13 +5,13 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/eventbus/internal/transport"
+	"github.com/leat-go/leat/internal/direct"
 	"github.com/leat-go/leat/internal/lanes"
-	"github.com/leat-go/leat/middleware"
+	"github.com/leat-go/leat/internal/msgctx"
 )
 
 // subscription is one Subscribe call. Its goroutines: the reader, which alone
@@ -24,11 +24,12 @@ type subscription struct {
 	log      *slog.Logger
 	stats    *counters
 
-	out   chan *message.Message
-	lanes *lanes.Lanes[*entry]
-	table *inflight
-	acks  *acker
-	read  *reader
+	out    chan *message.Message
+	handle func(*message.Message) error // instead of out, when the bus offered it
+	lanes  *lanes.Lanes[*entry]
+	table  *inflight
+	acks   *acker
+	read   *reader
 
 	ackState transport.State
 	ending   *transport.Ending
@@ -52,6 +53,7 @@ func (s *Subscriber) newSubscription(ctx context.Context, topic, consumer string
 		ending:   transport.NewEnding(s.cfg.DrainTimeout),
 	}
 	sub.live, sub.kill = context.WithCancelCause(context.WithoutCancel(ctx))
+	sub.handle = direct.Take(ctx)
 	sub.acks = newAcker(sub)
 	sub.read = newReader(sub)
 	return sub
@@ -73,15 +75,7 @@ func (s *subscription) run() {
 	defer stopIntake()
 	go s.read.run(intake)
 
-	var workers sync.WaitGroup
-	for range s.cfg.Concurrency {
-		workers.Go(s.work)
-	}
-	idle := make(chan struct{})
-	go func() {
-		workers.Wait()
-		close(idle)
-	}()
+	workers := transport.StartWorkers(s.cfg.Concurrency, s.ending.Abandon, s.log, s.work)
 
 	upkeep, stopUpkeep := context.WithCancel(context.Background())
 	defer stopUpkeep()
@@ -96,7 +90,7 @@ func (s *subscription) run() {
 
 	<-s.ending.Stopping
 	stopIntake()
-	report := s.drain(idle, func(hard context.Context) {
+	report := s.drain(workers.Idle(), func(hard context.Context) {
 		stopUpkeep()
 		select {
 		case <-kept:
@@ -109,7 +103,7 @@ func (s *subscription) run() {
 }
 
 // work hands out one message after the other.
-func (s *subscription) work() {
+func (s *subscription) work(w *transport.Worker) {
 	for {
 		key, e, ok := s.lanes.Take()
 		if !ok {
@@ -117,70 +111,77 @@ func (s *subscription) work() {
 		}
 		if e.over {
 			s.bury(e)
-		} else {
-			s.deliver(e)
+		} else if !s.deliver(w, e) {
+			return
 		}
 		s.lanes.Done(key)
 	}
 }
 
-// deliver returns when the entry is handled, or when the drain leaves it.
-func (s *subscription) deliver(e *entry) {
-	msg := e.msg
+// deliver returns when the entry is handled, or when the drain leaves it; false
+// when the drain left the worker.
+func (s *subscription) deliver(w *transport.Worker, e *entry) bool {
+	msg, ctx := e.msg, &e.ctx
 	for {
-		ctx, end := context.WithCancel(s.live)
-		msg.SetContext(middleware.WithDelivery(ctx, &e.delivery))
-		again := s.offer(e, msg)
-		end()
-		if !again {
-			return
+		ctx.Begin(s.live, &e.delivery)
+		msg.SetContext(ctx)
+		how, here := s.hand(w, msg)
+		ctx.End()
+		if !here {
+			return false
 		}
-		msg = msg.Copy()
+		if how == acked {
+			s.settle(e, acked)
+		}
+		if how != nacked {
+			return true
+		}
+		s.stats.nacked.Add(1)
+		e.run.outcome(nacked)
+		e.run = nil
+		// Only what is not leat's own nacks here. A pause, so that a broken handler
+		// does not take a processor for itself; in memory, so that the key waits.
+		if !s.ending.Pause(s.cfg.NackDelay) {
+			return true
+		}
+		msg, ctx = msg.Copy(), new(msgctx.Context)
 	}
 }
 
-// offer delivers once, and reports whether to do so again.
-func (s *subscription) offer(e *entry, msg *message.Message) (again bool) {
+// hand gives the message to the handler and waits for it: acked, nacked, or
+// handedBack when a drain came first.
+func (s *subscription) hand(w *transport.Worker, msg *message.Message) (how outcome, here bool) {
+	if s.handle != nil {
+		if s.ending.IsStopping() {
+			return handedBack, true
+		}
+		s.stats.delivered.Add(1)
+		ok, here := w.Call(s.handle, msg)
+		if ok {
+			return acked, here
+		}
+		return nacked, here
+	}
 	select {
 	case s.out <- msg:
 	case <-s.ending.Stopping:
-		return false
+		return handedBack, true
 	}
 	s.stats.delivered.Add(1)
 	select {
 	case <-msg.Acked():
-		s.settle(e, acked)
-		return false
+		return acked, true
 	case <-msg.Nacked():
-		s.stats.nacked.Add(1)
-		e.run.outcome(nacked)
-		e.run = nil
+		return nacked, true
 	case <-s.ending.Abandon:
-		return false
-	}
-	select {
-	case <-s.ending.Stopping:
-		return false
-	default:
-	}
-	// Only what is not leat's own nacks here. A pause, so that a broken handler
-	// does not take a processor for itself; in memory, so that the key waits.
-	timer := time.NewTimer(s.cfg.NackDelay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-s.ending.Stopping:
-		return false
+		return handedBack, true
 	}
 }
 
 // settle notes that the entry is done with, and has it acknowledged.
 func (s *subscription) settle(e *entry, how outcome) {
-	select {
-	case <-s.ending.Stopping:
+	if s.ending.IsStopping() {
 		s.finished.Add(1)
-	default:
 	}
 	byMiddleware, hurry := s.table.settle(e)
 	if byMiddleware {
@@ -194,8 +195,6 @@ func (s *subscription) settle(e *entry, how outcome) {
 // admit puts entries into the table and the lanes, in their order.
 func (s *subscription) admit(batch []*entry) {
 	s.table.add(batch)
-	for _, e := range batch {
-		// False once the drain has begun: then the table hands the entry back.
-		s.lanes.Add(e.delivery.Key, e)
-	}
+	// False once the drain has begun: then the table hands the entries back.
+	s.lanes.AddAll(batch, (*entry).key)
 }

@@ -11,7 +11,7 @@ import (
 
 // Own marks the subscriber of a bus that made it itself: nobody has wrapped it,
 // so that nobody misses the messages that do not pass the channel.
-type Own struct{ router.SubscriptionDrainer }
+type Own struct{ router.Drainer }
 
 // Call is an offer that a bus makes to its transport in the context of
 // Subscribe: to call the handler on the transport's own goroutine instead of

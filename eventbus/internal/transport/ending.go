@@ -78,6 +78,31 @@ func (e *Ending) Begin(ctx context.Context) {
 	}
 }
 
+// IsStopping reports whether Stopping is closed.
+func (e *Ending) IsStopping() bool {
+	select {
+	case <-e.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// Pause waits for d, and reports false when the drain begins first.
+func (e *Ending) Pause(d time.Duration) bool {
+	if e.IsStopping() {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-e.stopping:
+		return false
+	}
+}
+
 // free is called with mu held.
 func (e *Ending) free() {
 	e.over = true

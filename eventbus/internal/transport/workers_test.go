@@ -1,0 +1,106 @@
+package transport_test
+
+import (
+	"errors"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/eventbus/internal/transport"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+func TestWorkers_IdleWhenAllHaveEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{})
+		var n atomic.Int32
+		w := transport.StartWorkers(3, nil, discard, func(*transport.Worker) { n.Add(1); <-stop })
+		synctest.Wait()
+		if n.Load() != 3 || isClosed(w.Idle()) {
+			t.Errorf("%d work, idle %v, want 3, false", n.Load(), isClosed(w.Idle()))
+		}
+		close(stop)
+		<-w.Idle()
+	})
+}
+
+// Whoever settles the message first counts, as on a router.
+func TestWorkers_CallSettlesByWhatTheHandlerReturns(t *testing.T) {
+	failed := errors.New("no")
+	for name, tc := range map[string]struct {
+		handle func(*message.Message) error
+		acked  bool
+	}{
+		"nil is an ack":                  {func(*message.Message) error { return nil }, true},
+		"an error is a nack":             {func(*message.Message) error { return failed }, false},
+		"a panic is a nack":              {func(*message.Message) error { panic("ouch") }, false},
+		"acked early, then an error":     {func(m *message.Message) error { m.Ack(); return failed }, true},
+		"nacked by itself, and no error": {func(m *message.Message) error { m.Nack(); return nil }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := message.NewMessage("1", nil)
+			var acked, here bool
+			w := transport.StartWorkers(1, nil, discard, func(w *transport.Worker) { acked, here = w.Call(tc.handle, m) })
+			<-w.Idle()
+			if acked != tc.acked || !here {
+				t.Errorf("acked %v, here %v, want %v, true", acked, here, tc.acked)
+			}
+			if isClosed(m.Acked()) != tc.acked || isClosed(m.Nacked()) == tc.acked {
+				t.Error("the message itself tells otherwise")
+			}
+		})
+	}
+}
+
+// At the end of its patience a drain leaves handlers behind, but waits for those
+// workers that are between two.
+func TestWorkers_LeftBehindInTheirHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		abandon, stuck, between := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		m := message.NewMessage("1", nil)
+		var n atomic.Int32
+		result := make(chan bool, 1)
+		w := transport.StartWorkers(2, abandon, discard, func(w *transport.Worker) {
+			if n.Add(1) == 1 {
+				_, here := w.Call(func(*message.Message) error { <-stuck; return nil }, m)
+				result <- here
+				return
+			}
+			<-between
+		})
+		close(abandon)
+		synctest.Wait()
+		if isClosed(w.Idle()) {
+			t.Error("idle while a worker is between two handlers")
+		}
+		close(between)
+		<-w.Idle()
+		close(stuck)
+		if here := <-result; here {
+			t.Error("a worker that was left behind was not told")
+		}
+		if isClosed(m.Acked()) || isClosed(m.Nacked()) {
+			t.Error("a message that was handed back was settled afterwards")
+		}
+	})
+}
+
+// A handler may end its goroutine (a test's FailNow does). Its message stays
+// unsettled; the worker is replaced.
+func TestWorkers_ReplacedWhenAHandlerEndsTheGoroutine(t *testing.T) {
+	var n atomic.Int32
+	w := transport.StartWorkers(1, nil, discard, func(w *transport.Worker) {
+		if n.Add(1) == 1 {
+			w.Call(func(*message.Message) error { runtime.Goexit(); return nil }, message.NewMessage("1", nil))
+		}
+	})
+	<-w.Idle()
+	if n.Load() != 2 {
+		t.Errorf("%d workers, want 2: the first one's place is taken", n.Load())
+	}
+}
