@@ -10,6 +10,7 @@ import (
 
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/internal/transport"
+	"github.com/leat-go/leat/internal/direct"
 )
 
 // Bus is a bus on RabbitMQ: all verbs of [eventbus.Bus], bindings at run time,
@@ -109,7 +110,7 @@ func (b *Bus) open(ctx context.Context) error {
 		if b.sub, err = NewSubscriber(sub); err != nil {
 			return err
 		}
-		facade.Subscriber = b.sub
+		facade.Subscriber = direct.Own{Drainer: b.sub}
 		closeAll = append(closeAll, b.sub.Close)
 	}
 	closeAll = append(closeAll, b.disconnect)

@@ -74,3 +74,17 @@ func TestTopologyError_ReadsTheBrokersWords(t *testing.T) {
 		}
 	}
 }
+
+// A letter without an id of ours keeps the one that it is given, however often it
+// has been looked at.
+func TestIdentify_WhatTheBrokerCountsIsNotTheLetter(t *testing.T) {
+	name := func(delivered, acquired int) string {
+		h := &hold{ids: map[string]int{}}
+		return h.identify(&amqp.Delivery{MessageId: "m", Headers: amqp.Table{
+			"n": int32(1), headerDeliveryCount: int64(delivered), headerAcquiredCount: int64(acquired),
+		}})
+	}
+	if once, often := name(0, 1), name(3, 7); once != often {
+		t.Errorf("named %s and then %s", once, often)
+	}
+}

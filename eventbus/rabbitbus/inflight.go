@@ -5,6 +5,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/internal/msgctx"
 	"github.com/leat-go/leat/middleware"
 )
 
@@ -12,6 +13,7 @@ import (
 // channel is gone.
 type entry struct {
 	msg      *message.Message // the first delivery; later ones are copies
+	ctx      msgctx.Context   // of the first delivery
 	delivery middleware.Delivery
 	sess     *session
 	tag      uint64

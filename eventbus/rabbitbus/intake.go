@@ -80,8 +80,9 @@ func (s *session) entry(d *amqp.Delivery) *entry {
 	return e
 }
 
-// deliveries counts this one, too. 0 means that nobody knows: a classic queue
-// only tells that there was one before.
+// deliveries counts this one, too, but not those that were handed back to a
+// broker that can tell the difference (4.3). 0 means that nobody knows: a classic
+// queue only tells that there was one before.
 func deliveries(d *amqp.Delivery) int {
 	switch n := d.Headers[headerDeliveryCount].(type) {
 	case int64:
@@ -95,7 +96,7 @@ func deliveries(d *amqp.Delivery) int {
 	case uint8:
 		return int(n) + 1
 	}
-	if d.Redelivered {
+	if _, counted := d.Headers[headerAcquiredCount]; d.Redelivered && !counted {
 		return 0
 	}
 	return 1

@@ -111,7 +111,7 @@ func (h *hold) identify(d *amqp.Delivery) string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q %d\n", d.MessageId, d.Timestamp.Unix())
 	for _, k := range sortedKeys(d.Headers) {
-		if k != headerDeliveryCount {
+		if k != headerDeliveryCount && k != headerAcquiredCount {
 			fmt.Fprintf(sum, "%q=%q\n", k, text(d.Headers[k]))
 		}
 	}

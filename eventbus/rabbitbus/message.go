@@ -56,6 +56,7 @@ type kept struct {
 // headers of the broker's own, about a delivery and not of the message.
 const (
 	headerDeliveryCount = "x-delivery-count"
+	headerAcquiredCount = "x-acquired-count" // since 4.3, where the former counts failures alone
 	headerDeath         = "x-death"
 )
 
@@ -64,7 +65,7 @@ const (
 func brokers(header string) bool {
 	return strings.HasPrefix(header, "x-") && (header == headerDeliveryCount || header == headerDeath ||
 		strings.HasPrefix(header, "x-first-death-") || strings.HasPrefix(header, "x-last-death-") ||
-		header == "x-acquired-count" || header == "x-opt-delivery-count")
+		header == headerAcquiredCount || header == "x-opt-delivery-count")
 }
 
 // decode turns a delivery into a message. keyed says that the routing key means

@@ -5,13 +5,13 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/eventbus/internal/transport"
+	"github.com/leat-go/leat/internal/direct"
 	"github.com/leat-go/leat/internal/lanes"
-	"github.com/leat-go/leat/middleware"
+	"github.com/leat-go/leat/internal/msgctx"
 )
 
 // subscription is one Subscribe call. Its goroutines: consume, which keeps one
@@ -28,6 +28,7 @@ type subscription struct {
 	state transport.State
 
 	out    chan *message.Message
+	handle func(*message.Message) error // instead of out, when the bus offered it
 	lanes  *lanes.Lanes[*entry]
 	ending *transport.Ending
 
@@ -59,6 +60,7 @@ func (s *Subscriber) newSubscription(ctx context.Context, topic string) *subscri
 		plan:   s.planOf(topic),
 		past:   newPast(4 * s.cfg.PrefetchCount),
 		ending: transport.NewEnding(s.cfg.DrainTimeout),
+		handle: direct.Take(ctx),
 	}
 	sub.live, sub.kill = context.WithCancelCause(context.WithoutCancel(ctx))
 	return sub
@@ -84,26 +86,18 @@ func (s *subscription) run(first *session) {
 		s.consume(intake, first)
 	}()
 
-	var workers sync.WaitGroup
-	for range s.cfg.Concurrency {
-		workers.Go(s.work)
-	}
-	idle := make(chan struct{})
-	go func() {
-		workers.Wait()
-		close(idle)
-	}()
+	workers := transport.StartWorkers(s.cfg.Concurrency, s.ending.Abandon, s.log, s.work)
 
 	<-s.ending.Stopping
 	stopIntake()
-	report := s.drain(idle, consumed)
+	report := s.drain(workers.Idle(), consumed)
 	s.kill(context.Canceled)
 	close(s.out)
 	s.log.Debug("subscription ended", "finished", report.Finished, "handed_back", report.HandedBack)
 }
 
 // work hands out one message after the other.
-func (s *subscription) work() {
+func (s *subscription) work(w *transport.Worker) {
 	for {
 		key, e, ok := s.lanes.Take()
 		if !ok {
@@ -120,62 +114,83 @@ func (s *subscription) work() {
 		case e.over:
 			s.bury(e)
 		default:
-			s.deliver(e)
+			if !s.deliver(w, e) {
+				return
+			}
 		}
 		s.lanes.Done(key)
 	}
 }
 
-// deliver returns when the message is handled, or when the drain leaves it.
-func (s *subscription) deliver(e *entry) {
-	msg := e.msg
+// deliver returns when the message is handled, or when the drain leaves it; false
+// when the drain left the worker.
+func (s *subscription) deliver(w *transport.Worker, e *entry) bool {
+	msg, ctx := e.msg, &e.ctx
 	for {
-		ctx, end := context.WithCancel(s.live)
-		msg.SetContext(middleware.WithDelivery(ctx, &e.delivery))
-		again := s.offer(e, msg)
-		end()
-		if !again {
-			return
+		ctx.Begin(s.live, &e.delivery)
+		msg.SetContext(ctx)
+		how, here := s.hand(w, e, msg)
+		ctx.End()
+		if !here {
+			return false
 		}
-		msg = msg.Copy()
+		if how == acked {
+			s.settle(e)
+		}
+		if how != nacked {
+			return true
+		}
+		s.stats.nacked.Add(1)
+		// Only what is not leat's own nacks here. A pause, so that a broken handler
+		// does not take a processor for itself; in memory, so that the key waits.
+		if !s.ending.Pause(s.cfg.NackDelay) || e.sess.isLost() {
+			return true
+		}
+		msg, ctx = msg.Copy(), new(msgctx.Context)
 	}
 }
 
-// offer delivers once, and reports whether to do so again.
-func (s *subscription) offer(e *entry, msg *message.Message) (again bool) {
+// outcome is what a handler made of a message.
+type outcome int
+
+const (
+	acked outcome = iota
+	nacked
+	handedBack // it never had it, or was left behind with it
+)
+
+// hand gives the message to the handler and waits for it.
+func (s *subscription) hand(w *transport.Worker, e *entry, msg *message.Message) (how outcome, here bool) {
+	if s.handle != nil {
+		if s.ending.IsStopping() || e.sess.isLost() {
+			return handedBack, true
+		}
+		s.stats.delivered.Add(1)
+		s.busy.Add(1)
+		defer s.busy.Add(-1)
+		ok, here := w.Call(s.handle, msg, nil)
+		if ok {
+			return acked, here
+		}
+		return nacked, here
+	}
 	select {
 	case s.out <- msg:
 	case <-s.ending.Stopping:
-		return false
+		return handedBack, true
 	case <-e.sess.lost: // nobody took it yet
-		return false
+		return handedBack, true
 	}
 	s.stats.delivered.Add(1)
 	s.busy.Add(1)
 	defer s.busy.Add(-1)
 	select {
 	case <-msg.Acked():
-		s.settle(e)
-		return false
+		return acked, true
 	case <-msg.Nacked():
-		s.stats.nacked.Add(1)
+		return nacked, true
 	case <-s.ending.Abandon:
-		return false
-	}
-	select {
-	case <-s.ending.Stopping:
-		return false
-	default:
-	}
-	// Only what is not leat's own nacks here. A pause, so that a broken handler
-	// does not take a processor for itself; in memory, so that the key waits.
-	timer := time.NewTimer(s.cfg.NackDelay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return !e.sess.isLost()
-	case <-s.ending.Stopping:
-		return false
+		return handedBack, true
 	}
 }
 
@@ -188,10 +203,8 @@ func (s *subscription) settle(e *entry) {
 		s.stats.voided.Add(1)
 		return
 	}
-	select {
-	case <-s.ending.Stopping:
+	if s.ending.IsStopping() {
 		s.finished.Add(1)
-	default:
 	}
 }
 
