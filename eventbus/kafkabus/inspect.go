@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -56,7 +57,8 @@ type TopicInfo struct {
 	Group      string
 	GroupState string // "Stable", "Empty", "PreparingRebalance", "Dead" (it does not exist), ...
 	Members    int
-	Lag        int64 // the sum of the partitions'
+	Consumers  []string // the ConsumerName of each member, sorted
+	Lag        int64    // the sum of the partitions'
 }
 
 // PartitionInfo is one partition.
@@ -129,8 +131,24 @@ func (i *Inspector) group(ctx context.Context, info *TopicInfo) error {
 	if err != nil {
 		return i.failed(err)
 	}
-	group := groups[i.cfg.Group]
-	info.GroupState, info.Members = group.State, len(group.Members)
+	classic := groups[i.cfg.Group]
+	info.GroupState = classic.State
+	for _, m := range classic.Members {
+		info.Consumers = append(info.Consumers, m.ClientID)
+	}
+	if len(info.Consumers) == 0 {
+		// A group of KIP-848 is dead to those who ask in the classic way; brokers
+		// without it, and groups that are not of it, answer with an error.
+		modern, err := i.admin.DescribeConsumerGroups(ctx, i.cfg.Group)
+		if group := modern[i.cfg.Group]; err == nil && group.Err == nil {
+			info.GroupState = group.State
+			for _, m := range group.Members {
+				info.Consumers = append(info.Consumers, m.ClientID)
+			}
+		}
+	}
+	slices.Sort(info.Consumers)
+	info.Members = len(info.Consumers)
 	return nil
 }
 

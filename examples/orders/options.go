@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/leat-go/leat/eventbus/kafkabus"
 	"github.com/leat-go/leat/eventbus/rabbitbus"
 )
 
@@ -21,6 +22,7 @@ type options struct {
 	bus         string
 	redis       string
 	rabbitmq    string
+	kafka       string
 	group       string
 	topic       string
 	input       string
@@ -44,6 +46,7 @@ published as events, and named handlers react.
   go run ./examples/orders -bus=redis -redis=redis://localhost:6379/0
   go run ./examples/orders -bus=redis -workers=2 -input examples/orders/testdata/orders.jsonl
   go run ./examples/orders -bus=rabbitmq -rabbitmq=amqp://guest:guest@localhost:5672/
+  go run ./examples/orders -bus=kafka -kafka=localhost:9092
 
 A line of the input is a JSON object, for instance
   {"command":"create","order":"o-1","customer":"ann"}
@@ -62,13 +65,14 @@ commands. It handles events until its standard input ends (Ctrl-D) or a signal
 comes, then drains. Its output is JSON, a line for each handler that has handled
 an event; the last line has its statistics. Kill one in the middle (kill -9), and
 what it had begun comes to the others; -work gives you the time. What to know:
-  - Events of one order keep their order within a process, not among several.
+  - Events of one order keep their order within a process, not among several; on
+    Kafka among all.
   - After a kill, what was handled and not yet acknowledged is handled again.
   - -bus=watermill-redis takes an event from a process that lives when its
     handlers need more than 5 s, and it is handled twice; -bus=redis does not.
   - What workers started by hand have handled, the run cannot check event by
-    event: it asks Redis whether all was acknowledged. RabbitMQ cannot tell, and
-    such a run fails: use -workers there.
+    event: it asks Redis or Kafka whether all was acknowledged. RabbitMQ cannot
+    tell, and such a run fails: use -workers there.
 
 Exit code 0: every accepted event was handled exactly once by every handler that
 wants it. 1: it was not, or the bus failed; the text says which. 2: the flags or
@@ -104,6 +108,7 @@ func parse(args []string, out io.Writer) (o options, b backend, err error) {
 	fs.StringVar(&o.bus, "bus", "memory", "the bus: "+strings.Join(names(), ", "))
 	fs.StringVar(&o.redis, "redis", "redis://localhost:6379/0", "`URL` of Redis, for -bus=redis and -bus=watermill-redis")
 	fs.StringVar(&o.rabbitmq, "rabbitmq", rabbitbus.DefaultURL, "`URL` of RabbitMQ, for -bus=rabbitmq")
+	fs.StringVar(&o.kafka, "kafka", kafkabus.DefaultBootstrapServers, "`HOST:PORT` of Kafka, several with commas, for -bus=kafka")
 	fs.StringVar(&o.group, "group", "shop", "consumer group; a new one first gets the history of the topic")
 	fs.StringVar(&o.topic, "topic", "orders", "topic that the events go to")
 	fs.StringVar(&o.input, "input", "", "`FILE` with commands as JSON lines, - for standard input; empty for the story")
@@ -141,7 +146,7 @@ func (o options) check(given map[string]bool) (b backend, errs []error) {
 		errs = append(errs, fmt.Errorf("-bus: %q is none of %s", clip(o.bus), strings.Join(names(), ", ")))
 	} else {
 		b = backends()[i]
-		for _, name := range [...]string{"redis", "rabbitmq", "worker", "workers"} {
+		for _, name := range [...]string{"redis", "rabbitmq", "kafka", "worker", "workers"} {
 			if given[name] && !slices.Contains(b.uses, name) {
 				errs = append(errs, fmt.Errorf("-%s: the bus %q has no use for it", name, o.bus))
 			}

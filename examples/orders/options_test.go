@@ -14,7 +14,7 @@ func TestFlags_AllMistakesAtOnce(t *testing.T) {
   -concurrency: "many" must be a number from 1 to 1000
   -patience: "-1s" must be a time like 10s
   "orders.jsonl" is no flag: the input is given with -input
-  -bus: "pigeon" is none of memory, redis, watermill-redis, rabbitmq
+  -bus: "pigeon" is none of memory, redis, watermill-redis, rabbitmq, kafka
   -group: "a b" must be 1 to 120 of letters, digits and _ - . : /
   -topic: "" must be 1 to 120 of letters, digits and _ - . : /
   -input: stat /none/such: no such file or directory
@@ -35,6 +35,7 @@ func TestFlags_Single(t *testing.T) {
 		"-bus=redis -redis=redis://u:hush@far.away/0":     "-redis: ",
 		"-bus=rabbitmq -rabbitmq=amqp://u:hush@far.away/": "-rabbitmq: ",
 		"-bus=rabbitmq -rabbitmq=amqp://u:hush@:%x":       "-rabbitmq: ",
+		"-bus=kafka -kafka=far.away":                      "-kafka: ",
 		"-bus=redis -rabbitmq=amqp://localhost":           `-rabbitmq: the bus "redis" has no use for it`,
 		"-workers=1 -input=testdata/orders.jsonl":         `-workers: the bus "memory" has no use for it`,
 		"-worker":                       `-worker: the bus "memory" has no use for it`,
