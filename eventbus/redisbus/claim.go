@@ -56,6 +56,7 @@ func (r *reader) claimDead(ctx context.Context) error {
 	now := time.Now()
 	due := !now.Before(r.watchAt) || r.hurried && r.suspectsFree()
 	if !due {
+		r.losses.hurry(ctx, r)
 		return nil
 	}
 	claimed, limited := 0, false
@@ -194,17 +195,13 @@ func (r *reader) claimIDs(ctx context.Context, ids []string, count int64, c clai
 	} else {
 		args = append(args, "retrycount", count)
 	}
-	cmd := redis.NewXMessageSliceCmd(ctx, args...)
-	msgs, err := process(ctx, r.cmd, cmd)
+	msgs, err := claimed(ctx, r.cmd, args)
 	if err != nil {
 		return nil, err
 	}
 	batch := make([]*entry, 0, len(msgs))
 	there := make(map[string]bool, len(msgs))
 	for _, m := range msgs {
-		if m.Values == nil {
-			continue // before Redis 7, a deleted entry
-		}
 		there[m.ID] = true
 		e := r.entry(m, int(count))
 		e.level = levels[m.ID]
@@ -244,8 +241,9 @@ func (r *reader) missing(ctx context.Context, ids []string, there map[string]boo
 	r.s.log.Error("unfinished entries were trimmed or deleted before they could be handled again", "entries", len(gone))
 }
 
-// process runs a command that go-redis has no method for.
-func process(ctx context.Context, c redis.Cmdable, cmd *redis.XMessageSliceCmd) ([]redis.XMessage, error) {
+// claimed runs an XCLAIM. go-redis' own method cannot read its answer before
+// Redis 7, which has a null for each entry that is not in the stream any more.
+func claimed(ctx context.Context, c redis.Cmdable, args []any) ([]redis.XMessage, error) {
 	// Every Cmdable of go-redis is a processor, but the interface does not say.
 	p, ok := c.(interface {
 		Process(ctx context.Context, cmd redis.Cmder) error
@@ -253,8 +251,24 @@ func process(ctx context.Context, c redis.Cmdable, cmd *redis.XMessageSliceCmd) 
 	if !ok {
 		return nil, errors.New("redisbus: the client cannot run commands")
 	}
+	cmd := redis.NewSliceCmd(ctx, args...)
 	if err := p.Process(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, err
 	}
-	return cmd.Val(), nil
+	msgs := make([]redis.XMessage, 0, len(cmd.Val()))
+	for _, reply := range cmd.Val() {
+		pair, _ := reply.([]any)
+		if len(pair) != 2 {
+			continue
+		}
+		id, _ := pair[0].(string)
+		fields, _ := pair[1].([]any)
+		values := make(map[string]any, len(fields)/2)
+		for i := 0; i+1 < len(fields); i += 2 {
+			key, _ := fields[i].(string)
+			values[key] = fields[i+1]
+		}
+		msgs = append(msgs, redis.XMessage{ID: id, Values: values})
+	}
+	return msgs, nil
 }

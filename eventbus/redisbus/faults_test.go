@@ -114,7 +114,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			server := brokers.StartRedis(t, brokers.RedisOptions{Config: []string{"enable-debug-command yes"}})
+			server := brokers.StartRedis(t, brokers.RedisOptions{})
 			admin := connect(t, server.URL())
 			o := observe(t, connect(t, server.URL()), redisbus.SubscriberConfig{})
 			o.progress(100)

@@ -75,8 +75,8 @@ type GroupInfo struct {
 	Lag             int64 // entries not yet read by the group; UnknownLag if Redis cannot tell
 }
 
-// UnknownLag is the lag of a group when Redis cannot tell it: before Redis 7,
-// or after entries were deleted in the middle of the stream.
+// UnknownLag is the lag of a group when Redis cannot tell it: before Redis 7
+// unless it is 0, or after entries were deleted in the middle of the stream.
 const UnknownLag = -1
 
 // ConsumerInfo is one consumer of the group.
@@ -106,7 +106,7 @@ func (i *Inspector) StreamInfo(ctx context.Context) (StreamInfo, error) {
 	if err != nil {
 		return info, i.failed("look at", err)
 	}
-	groups, err := i.groups(ctx)
+	groups, err := i.groups(ctx, stream)
 	if err != nil {
 		return info, err
 	}
@@ -123,7 +123,8 @@ func (i *Inspector) StreamInfo(ctx context.Context) (StreamInfo, error) {
 	return info, nil
 }
 
-func (i *Inspector) groups(ctx context.Context) ([]GroupInfo, error) {
+// groups lists the groups of the stream, of which stream is known.
+func (i *Inspector) groups(ctx context.Context, stream *redis.XInfoStream) ([]GroupInfo, error) {
 	found, err := i.cfg.Client.XInfoGroups(ctx, i.cfg.Stream).Result()
 	if missing(err) {
 		return nil, nil
@@ -134,6 +135,9 @@ func (i *Inspector) groups(ctx context.Context) ([]GroupInfo, error) {
 	groups := make([]GroupInfo, len(found))
 	for n, g := range found {
 		groups[n] = GroupInfo{Name: g.Name, Consumers: g.Consumers, Pending: g.Pending, LastDeliveredID: g.LastDeliveredID, Lag: g.Lag}
+		if stream.EntriesAdded == 0 && g.LastDeliveredID != stream.LastGeneratedID {
+			groups[n].Lag = UnknownLag // Redis 6 does not count
+		}
 	}
 	return groups, nil
 }
@@ -141,7 +145,14 @@ func (i *Inspector) groups(ctx context.Context) ([]GroupInfo, error) {
 // Lag returns how many entries the group has not read yet, [UnknownLag] if
 // Redis cannot tell. Without stream or group it is 0.
 func (i *Inspector) Lag(ctx context.Context) (int64, error) {
-	groups, err := i.groups(ctx)
+	stream, err := i.cfg.Client.XInfoStream(ctx, i.cfg.Stream).Result()
+	if missing(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, i.failed("look at", err)
+	}
+	groups, err := i.groups(ctx, stream)
 	for _, g := range groups {
 		if g.Name == i.cfg.Group {
 			return g.Lag, err

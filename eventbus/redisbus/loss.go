@@ -11,11 +11,25 @@ import (
 // many a group has read. Where the group stands among all entries is known
 // when it has read everything, and when all that it has read is gone; then the
 // difference is what it never saw.
+//
+// Redis 8 counts what was trimmed as read as soon as the group reads on behind
+// it. So while the trimming is near to where the group is, the look comes
+// before each read; otherwise now and then.
 type lossWatch struct {
 	active bool // something was read since the last look
 	looked bool
 	before int64 // removed at the first look, for a group that has read nothing
 	total  int64 // as far as it is reported
+
+	near    bool
+	removed int64 // at the last look
+}
+
+// hurry looks before a read that might go past a gap.
+func (w *lossWatch) hurry(ctx context.Context, r *reader) {
+	if w.near {
+		w.watch(ctx, r, false)
+	}
 }
 
 // watch looks, on an idle stream only when something was read since.
@@ -24,16 +38,17 @@ func (w *lossWatch) watch(ctx context.Context, r *reader, idle bool) {
 		return
 	}
 	w.active = false
+	pipe := r.cmd.Pipeline()
+	stream, listed := pipe.XInfoStream(ctx, r.s.topic), pipe.XInfoGroups(ctx, r.s.topic)
 	// Nothing depends on the answers: an error shows where something does.
-	info, err := r.cmd.XInfoStream(ctx, r.s.topic).Result()
-	if err != nil || info.EntriesAdded == 0 {
-		return // before Redis 7, or nothing there
-	}
-	groups, err := r.cmd.XInfoGroups(ctx, r.s.topic).Result()
-	if err != nil {
+	if _, err := pipe.Exec(ctx); err != nil {
 		return
 	}
-	for _, g := range groups {
+	info := stream.Val()
+	if info.EntriesAdded == 0 {
+		return // before Redis 7, or nothing there
+	}
+	for _, g := range listed.Val() {
 		if g.Name == r.s.cfg.ConsumerGroup {
 			w.compare(r, info, g)
 		}
@@ -52,6 +67,8 @@ func (w *lossWatch) compare(r *reader, info *redis.XInfoStream, g redis.XInfoGro
 	} else if read == 0 {
 		return // somebody moved the group, and Redis has lost count
 	}
+	w.near = read-removed <= max(int64(r.s.cfg.BatchSize), 2*(removed-w.removed))
+	w.removed = removed
 	var total int64
 	gap := false
 	switch {

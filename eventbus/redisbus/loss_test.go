@@ -9,6 +9,9 @@ import (
 
 func TestLoss_TrimmingThatOvertakesAGroupIsReported(t *testing.T) {
 	client := shared(t)
+	if !counts(t, client) {
+		t.Skip("Redis 6 does not tell what was trimmed")
+	}
 	for _, c := range []struct {
 		what         string
 		readBefore   int // of 1000, before the trimming to 100

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,6 +47,17 @@ func connect(t testing.TB, url string) *redis.Client {
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	return client
+}
+
+// counts reports whether the server counts what was ever in a stream, as Redis
+// does from version 7 on.
+func counts(t testing.TB, client *redis.Client) bool {
+	t.Helper()
+	info, err := client.Info(t.Context(), "server").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return !strings.Contains(info, "redis_version:6.")
 }
 
 // name returns a stream or group name that no other test has.

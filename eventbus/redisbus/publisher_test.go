@@ -100,7 +100,7 @@ func TestPublisher_RefusalByTheServerIsTypedAndTellsEachMessage(t *testing.T) {
 	server := brokers.StartRedis(t, brokers.RedisOptions{Fsync: brokers.NoAppendOnly})
 	client := connect(t, server.URL())
 	pub := newPublisher(t, redisbus.PublisherConfig{Client: client})
-	if err := client.ConfigSet(t.Context(), "maxmemory", "1mb").Err(); err != nil {
+	if err := client.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 

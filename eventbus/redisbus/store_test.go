@@ -198,13 +198,17 @@ func TestInspector_StreamGroupsAndConsumers(t *testing.T) {
 	die(t, client, stream, "dead", 4)
 	client.XGroupCreateConsumer(t.Context(), stream, "g", "idle")
 	client.XAdd(t.Context(), &redis.XAddArgs{Stream: stream + "_dlq", Values: []string{"a", "b"}})
+	unread := int64(6)
+	if !counts(t, client) {
+		unread = redisbus.UnknownLag
+	}
 	got := info()
 	if got.Stream.Length != 10 || got.Stream.FirstEntryID != ids[0] || got.Stream.LastEntryID != ids[9] || got.PendingMessages != 4 ||
-		got.DLQMessages != 1 || got.ActiveConsumers != 2 || got.ConsumerGroups[0].Lag != 6 || got.ConsumerGroups[0].LastDeliveredID != ids[3] {
+		got.DLQMessages != 1 || got.ActiveConsumers != 2 || got.ConsumerGroups[0].Lag != unread || got.ConsumerGroups[0].LastDeliveredID != ids[3] {
 		t.Errorf("info %+v", got)
 	}
-	if lag, err := in.Lag(t.Context()); lag != 6 || err != nil {
-		t.Errorf("lag %d, %v, want 6", lag, err)
+	if lag, err := in.Lag(t.Context()); lag != unread || err != nil {
+		t.Errorf("lag %d, %v, want %d", lag, err, unread)
 	}
 
 	if removed, err := in.RemoveDeadConsumers(t.Context(), time.Hour); len(removed) != 0 || err != nil {

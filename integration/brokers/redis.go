@@ -92,8 +92,12 @@ func (r redis) config(in *Instance, version int) []string {
 		"tls-auth-clients optional",
 		"dir " + strconv.Quote(in.folder),
 		`save ""`,
-		"user " + RedisUser + " on " + strconv.Quote(">"+RedisPassword) + " ~* &* +@all -@dangerous",
 	}
+	rights := " ~* &* +@all -@dangerous"
+	if version < 7 {
+		rights += " +client|id +client|unblock" // later they are not called dangerous
+	}
+	lines = append(lines, "user "+RedisUser+" on "+strconv.Quote(">"+RedisPassword)+rights)
 	if opts.Fsync == NoAppendOnly {
 		lines = append(lines, "appendonly no")
 	} else {
