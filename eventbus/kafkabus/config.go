@@ -128,8 +128,8 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("kafkabus: Config.%s: makes the topic %q, which %s", field, topic, problem))
 		}
 	}
-	errs = append(errs, c.subscriber().check()...)
 	errs = append(errs, c.facade(unsetPublisher{}, nil, nil).Validate())
+	errs = append(errs, c.subscriber().check()...)
 	return inConfig(errors.Join(errs...))
 }
 

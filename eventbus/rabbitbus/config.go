@@ -120,7 +120,7 @@ func (c Config) Validate() error {
 	unset := &Client{}
 	pub, sub := c.publisher(unset), c.subscriber(unset)
 	pub.Topology = TopologyConfig{}
-	errs = append(errs, pub.Validate(), sub.Validate(), c.facade(unsetPublisher{}, nil, nil).Validate())
+	errs = append(errs, c.facade(unsetPublisher{}, nil, nil).Validate(), pub.Validate(), sub.Validate())
 	return inConfig(errors.Join(errs...))
 }
 

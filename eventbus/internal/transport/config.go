@@ -11,7 +11,7 @@ import (
 // InConfig returns the problems that the parts of a configuration report of
 // theirs, a line each, under the names that the whole has for them: names are
 // pairs of old and new, as for strings.NewReplacer. A field that two parts check
-// is named once: the first says enough. What err wraps, the result wraps. nil
+// is named once: the first says enough, so the one that quotes values comes first. What err wraps, the result wraps. nil
 // stays nil.
 func InConfig(err error, names ...string) error {
 	if err == nil {
