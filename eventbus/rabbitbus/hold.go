@@ -89,8 +89,13 @@ func (h *hold) next(ctx context.Context) (l dlq.Letter, ok bool, err error) {
 		return l, false, nil
 	}
 	if h.deliveries == nil {
-		// A first message is all that is wanted, often; then a few at a time.
-		if err := h.ch.Qos(min(h.ready, 65535), 0, false); err != nil {
+		// All of them, even when the first is all that is wanted: a quorum queue
+		// puts what it gets back behind what it has got back before.
+		prefetch := h.ready
+		if prefetch > maxPrefetch {
+			prefetch = 0 // no limit
+		}
+		if err := h.ch.Qos(prefetch, 0, false); err != nil {
 			return l, false, err
 		}
 		if h.deliveries, err = h.ch.Consume(h.s.queue, holdTag, false, false, false, false, nil); err != nil {

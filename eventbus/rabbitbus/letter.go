@@ -40,7 +40,7 @@ func (h *hold) letter(d *amqp.Delivery) dlq.Letter {
 	l, _ := dlq.FromMessage(m) // says which facts are unreadable; the rest is shown
 	original := l.Metadata[headerOriginalKey]
 	for k := range l.Metadata {
-		if brokers(k) || k == headerOriginalKey {
+		if brokersOwn(k) || k == headerOriginalKey {
 			delete(l.Metadata, k) // of its death, not of the original
 		}
 	}

@@ -60,9 +60,9 @@ const (
 	headerDeath         = "x-death"
 )
 
-// brokers reports whether the broker writes the header, and would take one of
+// brokersOwn reports whether the broker writes the header, and would take one of
 // ours for its own.
-func brokers(header string) bool {
+func brokersOwn(header string) bool {
 	return strings.HasPrefix(header, "x-") && (header == headerDeliveryCount || header == headerDeath ||
 		strings.HasPrefix(header, "x-first-death-") || strings.HasPrefix(header, "x-last-death-") ||
 		header == headerAcquiredCount || header == "x-opt-delivery-count")
@@ -84,7 +84,7 @@ func decode(d *amqp.Delivery, keyed bool) (*message.Message, error) {
 			m.Metadata[name] = s
 		default:
 			m.Metadata[name] = text(v)
-			if !brokers(name) {
+			if !brokersOwn(name) {
 				k.keep(name, v)
 			}
 		}
@@ -157,7 +157,7 @@ func encode(exchange string, m *message.Message, transient bool) (publishing, er
 	headers := make(amqp.Table, len(m.Metadata)+1)
 	size := 0
 	for k, v := range m.Metadata {
-		if brokers(k) || k == KeyAMQP {
+		if brokersOwn(k) || k == KeyAMQP {
 			continue
 		}
 		if len(k) > maxShort {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"slices"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -61,14 +59,16 @@ func (c StoreConfig) Validate() error {
 // AMQP has no way to look at a queue other than taking from it. So every method
 // but Bury and Count holds all letters for a moment, and lets the broker put them
 // back, in their order, marked as redelivered. Meanwhile others that look must
-// wait: they are kept out by a lock, a queue that only one connection can have.
-// Letters of a listing are in memory, all of them.
+// wait: they are kept out by a lock, a queue that only one connection can have. A
+// listing has the ids of its letters in memory, and some megabytes of letters: for
+// more it looks again.
 //
 // It may be used from many goroutines.
 type Store struct {
 	cfg   StoreConfig
 	queue string // of the letters
 	turn  chan struct{}
+	bytes int // of letters that a listing has in memory
 }
 
 var (
@@ -82,7 +82,7 @@ func NewStore(cfg StoreConfig) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, queue: DeadQueueName(QueueName(cfg.Exchange, cfg.ConsumerGroup)), turn: make(chan struct{}, 1)}
+	s := &Store{cfg: cfg, queue: DeadQueueName(QueueName(cfg.Exchange, cfg.ConsumerGroup)), turn: make(chan struct{}, 1), bytes: listBytes}
 	s.turn <- struct{}{}
 	return s, nil
 }
@@ -118,74 +118,6 @@ func (s *Store) declare(ctx context.Context) error {
 
 func (s *Store) letters(string) Topology {
 	return s.cfg.Topology.Letters(s.cfg.Exchange, s.cfg.ConsumerGroup)
-}
-
-// List yields the letters. They are read before the first is yielded.
-func (s *Store) List(ctx context.Context, q dlq.Query) iter.Seq2[dlq.Letter, error] {
-	return func(yield func(dlq.Letter, error) bool) {
-		letters, err := s.snapshot(ctx)
-		if err != nil {
-			yield(dlq.Letter{}, err)
-			return
-		}
-		if q.NewestFirst {
-			slices.Reverse(letters)
-		}
-		if letters, err = after(letters, q); err != nil {
-			yield(dlq.Letter{}, s.failed("list letters", err))
-			return
-		}
-		n := 0
-		for i := range letters {
-			l := letters[i]
-			letters[i] = dlq.Letter{} // the taker's alone from here on
-			if !q.Filter.Match(&l) {
-				continue
-			}
-			if !yield(l, nil) {
-				return
-			}
-			if n++; q.Limit > 0 && n == q.Limit {
-				return
-			}
-		}
-	}
-}
-
-// after drops the letters of earlier pages. The last of them may be gone by now:
-// our ids are made in the order of burial.
-func after(letters []dlq.Letter, q dlq.Query) ([]dlq.Letter, error) {
-	if q.After == "" {
-		return letters, nil
-	}
-	if i := slices.IndexFunc(letters, func(l dlq.Letter) bool { return l.ID == q.After }); i >= 0 {
-		return letters[i+1:], nil
-	}
-	if !ordered(q.After) {
-		return nil, fmt.Errorf("after %q: %w", q.After, dlq.ErrNotFound)
-	}
-	i := slices.IndexFunc(letters, func(l dlq.Letter) bool {
-		return ordered(l.ID) && (l.ID > q.After) != q.NewestFirst
-	})
-	if i < 0 {
-		return nil, nil
-	}
-	return letters[i:], nil
-}
-
-// snapshot returns all letters, oldest first.
-func (s *Store) snapshot(ctx context.Context) ([]dlq.Letter, error) {
-	var letters []dlq.Letter
-	err := s.look(ctx, "list letters", func(h *hold) error {
-		for {
-			l, ok, err := h.next(ctx)
-			if err != nil || !ok {
-				return err
-			}
-			letters = append(letters, l)
-		}
-	})
-	return letters, err
 }
 
 // Count returns how many letters are in the queue, as the broker tells it.
