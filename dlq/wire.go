@@ -253,8 +253,11 @@ func cut(s string) string {
 func formatHandlers(names []string) string {
 	escaped := make([]string, 0, len(names))
 	for _, n := range names {
+		if strings.ContainsAny(n, "%,") {
+			n = strings.NewReplacer("%", "%25", ",", "%2C").Replace(n)
+		}
 		if n != "" {
-			escaped = append(escaped, strings.NewReplacer("%", "%25", ",", "%2C").Replace(n))
+			escaped = append(escaped, n)
 		}
 	}
 	return strings.Join(escaped, ",")
@@ -266,7 +269,11 @@ func parseHandlers(s string) []string {
 	}
 	var names []string
 	for n := range strings.SplitSeq(s, ",") {
-		if n = strings.NewReplacer("%2C", ",", "%25", "%").Replace(strings.TrimSpace(n)); n != "" {
+		n = strings.TrimSpace(n)
+		if strings.Contains(n, "%") {
+			n = strings.NewReplacer("%2C", ",", "%25", "%").Replace(n)
+		}
+		if n != "" {
 			names = append(names, n)
 		}
 	}

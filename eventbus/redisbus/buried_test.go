@@ -1,0 +1,64 @@
+package redisbus_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/leat-go/leat/dlq"
+	"github.com/leat-go/leat/eventbus/redisbus"
+	"github.com/leat-go/leat/middleware"
+)
+
+// OnBuried is told of every letter: of a handler that gave up, and of an event
+// that was delivered too often and never reached one. A panic in it is logged.
+func TestBus_OnBuriedIsToldOfEveryLetter(t *testing.T) {
+	client := shared(t)
+	prefix := name("buried")
+	log := &lines{}
+	letters := make(chan dlq.Letter, 2)
+	bus := openBus(t, redisbus.Config{
+		Client: client, StreamPrefix: prefix, ConsumerGroup: "g", MaxDeliveries: 2, Logger: slog.New(log),
+		Retry: middleware.Retry{MaxRetries: middleware.NoRetries},
+		OnBuried: func(_ context.Context, l dlq.Letter) {
+			letters <- l
+			panic("told")
+		},
+	})
+	if err := bus.Publish(t.Context(), placed("killer")); err != nil {
+		t.Fatal(err)
+	}
+	client.XGroupCreate(t.Context(), prefix+":stream", "g", "0")
+	deliveries(t, client, prefix+":stream", "dead", 2, time.Hour, die(t, client, prefix+":stream", "dead", 1)...)
+	if err := bus.Publish(t.Context(), placed("failure")); err != nil {
+		t.Fatal(err)
+	}
+	handle(t, bus, func(context.Context, Placed) error { return errors.New("no") })
+	run(t, bus)
+	told := map[string]dlq.Reason{}
+	for range 2 {
+		select {
+		case l := <-letters:
+			if l.ID == "" {
+				t.Errorf("told of %s before it had an id", l.Key)
+			}
+			told[l.Key] = l.Reason
+		case <-time.After(patience):
+			t.Fatalf("told of %v only", told)
+		}
+	}
+	if told["killer"] != dlq.ReasonDeliveryLimit || told["failure"] == "" {
+		t.Errorf("told of %v", told)
+	}
+	eventually(t, "both panics are logged and both events acknowledged", func() bool {
+		panics := 0
+		for _, said := range log.above(slog.LevelError) {
+			if contains([]string{said}, "hook panicked") {
+				panics++
+			}
+		}
+		return panics == 2 && pendingOf(t, client, prefix+":stream", "g") == 0
+	})
+}
