@@ -156,7 +156,7 @@ func (s *subscription) hand(w *transport.Worker, msg *message.Message) (how outc
 			return handedBack, true
 		}
 		s.stats.delivered.Add(1)
-		ok, here := w.Call(s.handle, msg)
+		ok, here := w.Call(s.handle, msg, nil)
 		if ok {
 			return acked, here
 		}

@@ -3,7 +3,9 @@ package transport
 import (
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -11,14 +13,16 @@ import (
 )
 
 // Workers are the goroutines of a subscription that hand out its messages. Those
-// that call a handler themselves can be left behind in it.
+// that call a handler themselves can be left behind in it. All methods may be
+// called from many goroutines.
 type Workers struct {
 	log  *slog.Logger
+	work func(*Worker)
 	busy sync.WaitGroup
 	idle chan struct{}
 
+	left atomic.Bool // nobody waits for handlers any more
 	mu   sync.Mutex
-	left bool
 	all  []*Worker
 }
 
@@ -27,13 +31,14 @@ type Worker struct {
 	workers *Workers
 	mu      sync.Mutex
 	calls   bool
+	task    any // of the call
 	gone    bool // left behind: nothing is its business any more
 }
 
 // StartWorkers starts n goroutines that run work. Once abandon is closed, those
 // that are in a handler are not waited for.
 func StartWorkers(n int, abandon <-chan struct{}, log *slog.Logger, work func(*Worker)) *Workers {
-	w := &Workers{log: log, idle: make(chan struct{})}
+	w := &Workers{log: log, work: work, idle: make(chan struct{})}
 	for range n {
 		w.start(work)
 	}
@@ -57,18 +62,14 @@ func (w *Workers) Idle() <-chan struct{} { return w.idle }
 func (w *Workers) start(work func(*Worker)) {
 	worker := &Worker{workers: w}
 	w.mu.Lock()
-	worker.gone = w.left
-	w.all = append(w.all, worker)
+	w.all = append(slices.DeleteFunc(w.all, (*Worker).isGone), worker)
 	w.mu.Unlock()
-	if worker.gone {
-		return
-	}
 	w.busy.Add(1)
 	go func() {
 		returned := false
 		defer func() {
 			if !returned { // a handler ended its goroutine: its message stays where it is
-				w.start(work)
+				w.start(w.work)
 			}
 			worker.end()
 		}()
@@ -77,19 +78,47 @@ func (w *Workers) start(work func(*Worker)) {
 	}()
 }
 
+// leave leaves behind everybody who is in a handler.
 func (w *Workers) leave() {
+	w.left.Store(true)
 	w.mu.Lock()
-	w.left = true
-	all := w.all
+	all := slices.Clone(w.all)
 	w.mu.Unlock()
 	for _, worker := range all {
-		worker.mu.Lock()
-		if worker.calls && !worker.gone {
-			worker.gone = true
+		if _, ok := worker.leave(func(any) bool { return true }); ok {
 			w.busy.Done()
 		}
-		worker.mu.Unlock()
 	}
+}
+
+// Leave leaves behind those who are in a handler with a task of the given kind,
+// and puts others in their place, who first do what ought to follow on the task.
+func (w *Workers) Leave(kind func(task any) bool, follows func(task any)) {
+	w.mu.Lock()
+	all := slices.Clone(w.all)
+	w.mu.Unlock()
+	for _, worker := range all {
+		task, ok := worker.leave(kind)
+		if !ok {
+			continue
+		}
+		w.start(func(next *Worker) {
+			follows(task)
+			w.work(next)
+		})
+		w.busy.Done()
+	}
+}
+
+// leave leaves the worker behind, if it is in a handler with a task of the kind.
+func (w *Worker) leave(kind func(any) bool) (task any, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.calls || w.gone || !kind(w.task) {
+		return nil, false
+	}
+	w.gone = true
+	return w.task, true
 }
 
 // end takes the worker off the count, once.
@@ -102,16 +131,27 @@ func (w *Worker) end() {
 	}
 }
 
+func (w *Worker) isGone() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.gone
+}
+
 // Call calls handle with msg and settles msg by what it returns, as a router
 // does: whoever settled it first counts. It returns false when the worker was
-// left behind meanwhile: it must touch nothing any more, and end.
-func (w *Worker) Call(handle func(*message.Message) error, msg *message.Message) (acked, here bool) {
+// left behind meanwhile: it must touch nothing any more, and end. The task is
+// what Leave knows the call by.
+func (w *Worker) Call(handle func(*message.Message) error, msg *message.Message, task any) (acked, here bool) {
 	w.mu.Lock()
-	w.calls = true
+	if w.workers.left.Load() {
+		w.mu.Unlock()
+		return false, false
+	}
+	w.calls, w.task = true, task
 	w.mu.Unlock()
 	err := w.guarded(handle, msg)
 	w.mu.Lock()
-	w.calls = false
+	w.calls, w.task = false, nil
 	gone := w.gone
 	w.mu.Unlock()
 	if gone {

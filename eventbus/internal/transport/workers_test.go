@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -45,7 +46,7 @@ func TestWorkers_CallSettlesByWhatTheHandlerReturns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := message.NewMessage("1", nil)
 			var acked, here bool
-			w := transport.StartWorkers(1, nil, discard, func(w *transport.Worker) { acked, here = w.Call(tc.handle, m) })
+			w := transport.StartWorkers(1, nil, discard, func(w *transport.Worker) { acked, here = w.Call(tc.handle, m, nil) })
 			<-w.Idle()
 			if acked != tc.acked || !here {
 				t.Errorf("acked %v, here %v, want %v, true", acked, here, tc.acked)
@@ -67,12 +68,13 @@ func TestWorkers_LeftBehindInTheirHandlers(t *testing.T) {
 		result := make(chan bool, 1)
 		w := transport.StartWorkers(2, abandon, discard, func(w *transport.Worker) {
 			if n.Add(1) == 1 {
-				_, here := w.Call(func(*message.Message) error { <-stuck; return nil }, m)
+				_, here := w.Call(func(*message.Message) error { <-stuck; return nil }, m, nil)
 				result <- here
 				return
 			}
 			<-between
 		})
+		synctest.Wait()
 		close(abandon)
 		synctest.Wait()
 		if isClosed(w.Idle()) {
@@ -96,11 +98,57 @@ func TestWorkers_ReplacedWhenAHandlerEndsTheGoroutine(t *testing.T) {
 	var n atomic.Int32
 	w := transport.StartWorkers(1, nil, discard, func(w *transport.Worker) {
 		if n.Add(1) == 1 {
-			w.Call(func(*message.Message) error { runtime.Goexit(); return nil }, message.NewMessage("1", nil))
+			w.Call(func(*message.Message) error { runtime.Goexit(); return nil }, message.NewMessage("1", nil), nil)
 		}
 	})
 	<-w.Idle()
 	if n.Load() != 2 {
 		t.Errorf("%d workers, want 2: the first one's place is taken", n.Load())
 	}
+}
+
+// Those who are in a handler with a certain task are left behind one by one, and
+// others do what ought to follow, and go on.
+func TestWorkers_LeftBehindWithATask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tasks, stuck := make(chan string, 4), make(chan struct{})
+		var did []string
+		w := transport.StartWorkers(2, nil, discard, func(w *transport.Worker) {
+			for task := range tasks {
+				acked, here := w.Call(func(*message.Message) error {
+					if task != "quick" {
+						<-stuck
+					}
+					return nil
+				}, message.NewMessage(task, nil), task)
+				if !here {
+					return
+				}
+				if !acked || task == "lost" {
+					t.Errorf("%s: acked %v", task, acked)
+				}
+			}
+		})
+		tasks <- "lost"
+		tasks <- "kept"
+		synctest.Wait()
+		tasks <- "quick" // nobody is free
+		synctest.Wait()
+		if n := len(tasks); n != 1 {
+			t.Fatalf("%d tasks wait, want 1", n)
+		}
+		w.Leave(func(task any) bool { return task == "lost" }, func(task any) { did = append(did, task.(string)) })
+		synctest.Wait()
+		if n := len(tasks); n != 0 || !slices.Equal(did, []string{"lost"}) {
+			t.Errorf("%d tasks wait, want 0: another worker took the place; it did %v, want lost", n, did)
+		}
+		w.Leave(func(task any) bool { return task == "lost" }, func(any) { t.Error("left behind twice") })
+		close(tasks)
+		synctest.Wait()
+		if isClosed(w.Idle()) {
+			t.Error("idle while a worker that was not left behind is in its handler")
+		}
+		close(stuck)
+		<-w.Idle()
+	})
 }
