@@ -20,7 +20,31 @@ type batch struct {
 	mu      sync.Mutex
 	left    int     // not answered
 	errs    []error // as the client reports them; nil: none yet
+	known   []bool  // which are answered; nil: none yet
+	last    int     // of them, where the search for the next begins
 	answers chan struct{}
+}
+
+// batchKey is where a record's context has its batch.
+type batchKey struct{}
+
+// outcomes is a hook of the clients that OpenClient makes. It tells a batch of
+// each record's outcome at once: ProduceSync answers for all together, which is
+// too late for a call that ends at its deadline.
+type outcomes struct{}
+
+var _ kgo.HookProduceRecordUnbuffered = outcomes{}
+
+// OnProduceRecordUnbuffered is called by the client.
+func (outcomes) OnProduceRecordUnbuffered(r *kgo.Record, err error) {
+	if r.Context == nil {
+		return
+	}
+	if b, ok := r.Context.Value(batchKey{}).(*batch); ok {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.learn(r, err)
+	}
 }
 
 func newBatch(topic string, n int) *batch {
@@ -38,7 +62,7 @@ func (b *batch) refuse(i int, err error) {
 // send hands the records to the client and waits for the answers, or for the
 // end of ctx. The client gets a context that never ends: it looks at the first
 // of a partition's contexts only, and would fail everybody's records with it.
-func (b *batch) send(ctx context.Context, client *kgo.Client, room *room, forget func(string)) []error {
+func (b *batch) send(ctx context.Context, client *kgo.Client, room *room, forget func(string, error)) []error {
 	toSend := make([]*kgo.Record, 0, len(b.records)-b.n)
 	for i := range b.records {
 		if b.refused == nil || b.refused[i] == nil {
@@ -54,11 +78,12 @@ func (b *batch) send(ctx context.Context, client *kgo.Client, room *room, forget
 		})
 	}
 	b.left = len(toSend)
+	live := context.WithValue(context.WithoutCancel(ctx), batchKey{}, b)
 	if len(toSend) < crowdBatch && room.crowded() {
 		// Others fill the same request meanwhile: one request a message would be
 		// what the broker does most of the time.
 		for _, r := range toSend {
-			client.Produce(context.WithoutCancel(ctx), r, func(r *kgo.Record, err error) {
+			client.Produce(live, r, func(r *kgo.Record, err error) {
 				room.give(1)
 				b.answered(kgo.ProduceResults{{Record: r, Err: err}})
 			})
@@ -66,7 +91,7 @@ func (b *batch) send(ctx context.Context, client *kgo.Client, room *room, forget
 	} else {
 		go func() {
 			defer room.give(len(toSend))
-			b.answered(client.ProduceSync(context.WithoutCancel(ctx), toSend...))
+			b.answered(client.ProduceSync(live, toSend...))
 		}()
 	}
 	select {
@@ -76,8 +101,10 @@ func (b *batch) send(ctx context.Context, client *kgo.Client, room *room, forget
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.left > 0 {
-		// Nobody tells what is confirmed already: the client answers for all.
-		return b.merge(func(int) error {
+		return b.merge(func(i int) error {
+			if b.known != nil && b.known[i] {
+				return b.outcome(i)
+			}
 			return fmt.Errorf("kafkabus: publish to %q: %w: %w", b.topic, ErrUnknown, context.Cause(ctx))
 		})
 	}
@@ -86,11 +113,19 @@ func (b *batch) send(ctx context.Context, client *kgo.Client, room *room, forget
 	}
 	for _, err := range b.errs {
 		if missing(err) {
-			forget(b.topic)
+			forget(b.topic, err)
 			break
 		}
 	}
-	return b.merge(func(i int) error { return published(b.topic, b.errs[i]) })
+	return b.merge(b.outcome)
+}
+
+// outcome is what an answered record's message gets. It is called with mu held.
+func (b *batch) outcome(i int) error {
+	if b.errs == nil {
+		return nil
+	}
+	return published(b.topic, b.errs[i])
 }
 
 func (b *batch) answered(results kgo.ProduceResults) {
@@ -100,17 +135,32 @@ func (b *batch) answered(results kgo.ProduceResults) {
 		defer close(b.answers)
 	}
 	for _, r := range results {
-		if r.Err == nil {
+		if r.Err != nil {
+			b.learn(r.Record, r.Err)
+		}
+	}
+}
+
+// learn notes the outcome of a record. It is called with mu held.
+func (b *batch) learn(r *kgo.Record, err error) {
+	// Outcomes come in the order of the records, partition by partition.
+	n := len(b.records)
+	for step := range n {
+		i := (b.last + step) % n
+		if &b.records[i] != r {
 			continue
 		}
-		if b.errs == nil {
-			b.errs = make([]error, len(b.records))
+		if b.known == nil {
+			b.known = make([]bool, n)
 		}
-		for i := range b.records {
-			if &b.records[i] == r.Record {
-				b.errs[i] = r.Err
+		b.known[i], b.last = true, i
+		if err != nil {
+			if b.errs == nil {
+				b.errs = make([]error, n)
 			}
+			b.errs[i] = err
 		}
+		return
 	}
 }
 

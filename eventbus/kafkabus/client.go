@@ -31,7 +31,7 @@ func OpenClient(ctx context.Context, cfg ClientConfig) (*kgo.Client, error) {
 		return nil, err
 	}
 	seen := &dials{}
-	client, err := kgo.NewClient(append(opts, kgo.WithHooks(seen))...)
+	client, err := kgo.NewClient(append(opts, kgo.WithHooks(seen, outcomes{}))...)
 	if err != nil {
 		return nil, fmt.Errorf("kafkabus: open client: %w", err)
 	}

@@ -1,79 +1,23 @@
 package kafkabus_test
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus/kafkabus"
 	"github.com/leat-go/leat/integration/brokers"
 )
 
-// The variables of the process that is killed.
-const (
-	envVictim = "LEAT_TEST_KAFKA_VICTIM" // topic and group
-)
-
-// TestVictim is no test: it is the process that the tests below kill. It
-// handles messages and dies of those that are called killer.
-func TestVictim(t *testing.T) {
-	topic, group, ok := strings.Cut(os.Getenv(envVictim), " ")
-	if !ok {
-		t.Skip("it is run by other tests")
-	}
-	client := shared(t)
-	store, err := kafkabus.NewStore(kafkabus.StoreConfig{Client: client, Topic: topic + ".dlq"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sub := newSubscriber(t, kafkabus.SubscriberConfig{
-		Client: client, ConsumerGroup: group, Concurrency: 4, DeadLetters: store,
-		SessionTimeout: 1500 * time.Millisecond, HeartbeatInterval: 300 * time.Millisecond,
-	})
-	out := subscribe(t, sub, topic)
-	for m := range out {
-		_, _ = fmt.Fprintln(os.Stdout, "handling", m.UUID)
-		if strings.HasPrefix(m.UUID, "killer") {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
-		}
-		m.Ack()
-		_, _ = fmt.Fprintln(os.Stdout, "handled", m.UUID)
-		if m.UUID == "last" {
-			break
-		}
-	}
-	if err := sub.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// victim runs one until it dies or ends, and returns what it said.
-func victim(t *testing.T, topic, group string) (said string, killed bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestVictim$", "-test.v") //nolint:gosec // this very binary
-	cmd.Env = append(os.Environ(), envVictim+"="+topic+" "+group)
-	out, err := cmd.CombinedOutput()
-	if ctx.Err() != nil {
-		t.Fatalf("the victim neither died nor ended:\n%s", out)
-	}
-	return string(out), err != nil && cmd.ProcessState.ExitCode() == -1
-}
-
 // A record that kills its process each time is found and buried, by nothing but
 // what Kafka keeps with the offsets; its neighbours, other keys and other
 // partitions, are all handled and none of them is buried.
 func TestCrash_ARecordThatKillsIsBuried(t *testing.T) {
 	t.Parallel()
-	brokers.KafkaBrokers(t)
 	client := shared(t)
 	topic, group := name("killer"), name("g")
 	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 2}})
@@ -83,31 +27,32 @@ func TestCrash_ARecordThatKillsIsBuried(t *testing.T) {
 			publish(t, pub, topic, msg("killer", "k2"))
 		}
 	}
-	handled := map[string]bool{}
-	kills := 0
-	for {
-		said, killed := victim(t, topic, group)
-		for line := range strings.Lines(said) {
-			if id, ok := strings.CutPrefix(strings.TrimSpace(line), "handled "); ok {
-				handled[id] = true
-			}
+	finished := map[string]bool{}
+	collect := func(l *life) {
+		for id := range l.finished {
+			finished[id] = true
 		}
-		if killed {
-			if kills++; kills > 2*kafkabus.DefaultMaxDeliveries {
-				t.Fatalf("%d processes were killed and the record is not buried:\n%s", kills, said)
-			}
-			if kills == kafkabus.DefaultMaxDeliveries {
-				publish(t, pub, topic, msg("last", "k2"))
-			}
-			continue
+	}
+	for range kafkabus.DefaultMaxDeliveries {
+		l := begin(t, brokers.KafkaBrokers(t), topic, group, 0)
+		select {
+		case <-l.read:
+		case <-time.After(patience):
+			t.Fatal("the helper did not die")
 		}
-		break
+		collect(l)
 	}
-	if kills != kafkabus.DefaultMaxDeliveries {
-		t.Errorf("%d processes were killed, want %d", kills, kafkabus.DefaultMaxDeliveries)
-	}
+	publish(t, pub, topic, msg("last", "k2"))
+	l := begin(t, brokers.KafkaBrokers(t), topic, group, 0)
+	eventually(t, "what is behind the killer is handled", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.finished["last"] > 0
+	})
+	l.end(t, syscall.SIGTERM)
+	collect(l)
 	for i := range 30 {
-		if id := fmt.Sprint("m", i); !handled[id] {
+		if id := fmt.Sprint("m", i); !finished[id] {
 			t.Errorf("%s was never handled", id)
 		}
 	}
@@ -128,4 +73,140 @@ func TestCrash_ARecordThatKillsIsBuried(t *testing.T) {
 	if len(buried) != 1 || buried[0] != "killer" {
 		t.Errorf("buried: %v, want the killer alone", buried)
 	}
+}
+
+// Lives that are killed lose nothing; lives that are terminated repeat nothing
+// that they had finished. Two members at a time, one of them ends.
+func TestCrash_KilledLosesNothingAndTerminatedRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
+			addr, topic, group := brokers.KafkaBrokers(t), name("lives"), name("g")
+			const total = 1000
+			msgs := batch(total)
+			for i, m := range msgs {
+				m.Metadata["aggregate_id"] = fmt.Sprint(i % 40)
+			}
+			publish(t, newPublisher(t, kafkabus.PublisherConfig{Client: shared(t), Topics: kafkabus.TopicConfig{Partitions: 4}}), topic, msgs...)
+			finished := map[string]int{}
+			lives := []*life{begin(t, addr, topic, group, 3*time.Millisecond), begin(t, addr, topic, group, 3*time.Millisecond)}
+			ended := 0
+			all := func() map[string]int {
+				sum := map[string]int{}
+				for id, n := range finished {
+					sum[id] += n
+				}
+				for _, l := range lives {
+					l.mu.Lock()
+					for id, n := range l.finished {
+						sum[id] += n
+					}
+					l.mu.Unlock()
+				}
+				return sum
+			}
+			for ; len(all()) < total; ended++ {
+				if ended > 20 {
+					t.Fatalf("%d of %d after %d ended lives", len(all()), total, ended)
+				}
+				want := min(len(all())+120, total)
+				eventually(t, "the members handle some", func() bool { return len(all()) >= want })
+				if want == total {
+					break
+				}
+				victim := lives[ended%2]
+				victim.end(t, sig)
+				for id, n := range victim.finished {
+					finished[id] += n
+				}
+				lives[ended%2] = begin(t, addr, topic, group, 3*time.Millisecond)
+			}
+			for _, l := range lives {
+				l.end(t, syscall.SIGTERM)
+			}
+			repeated := 0
+			for _, n := range all() {
+				if n > 1 {
+					repeated++
+				}
+			}
+			if sig == syscall.SIGTERM && repeated > 0 {
+				t.Errorf("%d finished events came again", repeated)
+			}
+			if at := committed(t, topic, group); at != total {
+				t.Errorf("committed %d, want %d", at, total)
+			}
+			t.Logf("%d finished, %d lives ended by %v, %d repeated", len(all()), ended, sig, repeated)
+		})
+	}
+}
+
+// A member that is suspended for longer than the session time-out loses its
+// partitions. When it goes on, it commits nothing, and the late results of its
+// handlers harm nothing.
+func TestCrash_ASuspendedMemberIsHarmless(t *testing.T) {
+	t.Parallel()
+	addr, topic, group := brokers.KafkaBrokers(t), name("zombie"), name("g")
+	pub := newPublisher(t, kafkabus.PublisherConfig{Client: shared(t), Topics: kafkabus.TopicConfig{Partitions: 4}})
+	const first = 200
+	publish(t, pub, topic, spread(0, first)...)
+	zombie := begin(t, addr, topic, group, 100*time.Millisecond)
+	eventually(t, "it has work in hand", func() bool { begun, done := zombie.counts(); return done >= 8 && begun > done })
+	zombie.signal(t, syscall.SIGSTOP)
+	safe := committed(t, topic, group)
+	other := begin(t, addr, topic, group, 0)
+	eventually(t, "another member has done and committed all", func() bool { return committed(t, topic, group) == first })
+	before := zombieDone(zombie)
+	zombie.signal(t, syscall.SIGCONT)
+	eventually(t, "the late handlers end", func() bool { return zombieDone(zombie) > before })
+
+	// It comes back, and both work on: were anything of the zombie's committed,
+	// offsets would have gone back, or something would be passed over.
+	publish(t, pub, topic, spread(first, 2*first)...)
+	eventually(t, "all is done and committed", func() bool {
+		at := committed(t, topic, group)
+		if at < first {
+			t.Fatalf("the committed offsets went back to %d", at)
+		}
+		return at == 2*first
+	})
+	zombie.end(t, syscall.SIGTERM)
+	other.end(t, syscall.SIGTERM)
+	done := map[string]int{}
+	for _, l := range []*life{zombie, other} {
+		for id, n := range l.finished {
+			done[id] += n
+		}
+	}
+	repeated := 0
+	for i := range 2 * first {
+		switch n := done[fmt.Sprint("m", i)]; {
+		case n == 0:
+			t.Errorf("m%d was never finished", i)
+		case n > 1 && i >= first:
+			t.Errorf("m%d, published after all, was finished %d times", i, n)
+		case n > 1:
+			repeated++
+		}
+	}
+	// What was not committed, what was in hand, and what it begins before the
+	// group's answer comes.
+	if most := before - int(safe) + 2*4; repeated > most {
+		t.Errorf("%d events were finished twice, want at most %d", repeated, most)
+	}
+	t.Logf("%d repeated", repeated)
+}
+
+func zombieDone(l *life) int {
+	_, done := l.counts()
+	return done
+}
+
+// spread returns messages of many keys, numbered.
+func spread(from, to int) (list []*message.Message) {
+	for i := from; i < to; i++ {
+		list = append(list, msg(fmt.Sprint("m", i), fmt.Sprint("k", i%40)))
+	}
+	return list
 }

@@ -37,8 +37,8 @@
 // sends again is not doubled. The outcome is told event by event: confirmed;
 // refused ([RefusedError], or never sent); unknown ([ErrUnknown]), after which the
 // client may still deliver it until DeliveryTimeout, and publishing again may
-// double. When a call ends at its deadline, all events of it that were sent are
-// unknown.
+// double. When a call ends at its deadline, those that are confirmed by then are
+// confirmed; with a Client that OpenClient did not make all of it is unknown.
 //
 // Up to Concurrency events of different keys are handled at a time, whatever
 // partitions they are in: more than there are partitions. Only what is done

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +21,13 @@ import (
 
 // The suite's own helper, and sarama's metrics, leave goroutines behind.
 func TestMain(m *testing.M) {
+	if os.Getenv(helperBrokers) != "" {
+		if err := help(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	leaktest.Main(m, "watermill/internal/subscriber", "rcrowley/go-metrics")
 }
 

@@ -64,14 +64,38 @@ func (s *subscription) readFailed(id int32, err error) error {
 	return refused(err)
 }
 
-// recreate makes a topic that was deleted anew, if that is allowed.
+// recreate makes a topic that was deleted anew, if that is allowed, and begins
+// with one that was made anew, by whomever.
 func (s *subscription) recreate(ctx context.Context, err error) {
-	if !missing(err) || s.cfg.Topics.DisableCreation {
+	if !missing(err) {
 		return
 	}
-	if _, err := ensureTopic(ctx, s.client, s.topic, s.cfg.Topics); err != nil {
-		s.log.Debug("topic was not created anew", "error", err)
+	if !s.cfg.Topics.DisableCreation {
+		if _, err := ensureTopic(ctx, s.client, s.topic, s.cfg.Topics); err != nil {
+			s.log.Debug("topic was not created anew", "error", err)
+			return
+		}
 	}
+	if madeAnew(err) {
+		s.beginAnew()
+	}
+}
+
+// beginAnew gives up what is in hand, for its offsets mean other records now,
+// and reads the new topic from where a new group would.
+func (s *subscription) beginAnew() {
+	parts := s.table.all()
+	if len(parts) == 0 {
+		return // it is about to
+	}
+	s.log.Error("the topic was deleted and made anew: what was in it and not handled is gone")
+	s.table.move(parts)
+	for _, p := range parts {
+		p.kill(ErrPartitionLost)
+	}
+	s.drop(parts)
+	s.client.PurgeTopicsFromClient(s.topic)
+	s.client.AddConsumeTopics(s.topic)
 }
 
 // take brings the records of one partition into its window and the lanes.

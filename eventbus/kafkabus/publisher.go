@@ -213,8 +213,12 @@ func (p *Publisher) ensure(ctx context.Context, topic string) error {
 }
 
 // forget makes the next Publish look whether the topic is there.
-func (p *Publisher) forget(topic string) {
+func (p *Publisher) forget(topic string, err error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	_, known := p.known[topic]
 	delete(p.known, topic)
+	p.mu.Unlock()
+	if known && madeAnew(err) {
+		p.cfg.Client.PurgeTopicsFromClient(topic)
+	}
 }

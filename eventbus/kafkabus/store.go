@@ -133,13 +133,22 @@ func (s *Store) produce(ctx context.Context, r *kgo.Record) error {
 	select {
 	case err := <-done:
 		if missing(err) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.known = false
+			s.forget(err)
 		}
 		return published(s.cfg.Topic, err)
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrUnknown, context.Cause(ctx))
+	}
+}
+
+// forget makes the next burial look whether the topic is there.
+func (s *Store) forget(err error) {
+	s.mu.Lock()
+	known := s.known
+	s.known = false
+	s.mu.Unlock()
+	if known && madeAnew(err) {
+		s.cfg.Client.PurgeTopicsFromClient(s.cfg.Topic)
 	}
 }
 

@@ -112,6 +112,10 @@ func missing(err error) bool {
 	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
 }
 
+// madeAnew reports that a topic was deleted and is there again: the client
+// sticks to the old one until it is told to forget it.
+func madeAnew(err error) bool { return errors.Is(err, kerr.UnknownTopicID) }
+
 func isAnswer(err error) bool {
 	var answer *kerr.Error
 	return errors.As(err, &answer)
