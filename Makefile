@@ -6,7 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 GO ?= go
 BIN      := bin
-ONLY     ?= redis#        brokers that `make test` and `make brokers` start: redis,rabbit,kafka
+ONLY     ?= redis#        brokers that `make test` starts: redis,rabbit,kafka
+BROKERS  ?= redis,rabbit,kafka# brokers that `make brokers` starts
 PKGS     ?= ./...#        packages that test, bench and fuzz look at
 FUZZTIME ?= 30s#          per fuzz target
 BENCH    ?= .#            benchmarks to run, a regular expression
@@ -49,8 +50,8 @@ test-unit: $(BIN)/testsummary cc ## run the tests that need no broker, with the 
 ##@ Brokers
 
 .PHONY: brokers
-brokers: ## start the brokers of ONLY and leave them up: eval "$$(make -s brokers)"
-	@$(GO) run ./integration/cmd/brokers up -only=$(only)
+brokers: ## start the brokers of BROKERS and leave them up: eval "$$(make -s brokers)"
+	@$(GO) run ./integration/cmd/brokers up -only=$(subst $() ,,$(BROKERS))
 
 .PHONY: brokers-down
 brokers-down: ## stop what `make brokers` started
