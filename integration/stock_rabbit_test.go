@@ -65,6 +65,7 @@ func stockRabbit(t *testing.T) eventbustest.Harness {
 			}
 		},
 		RecoveryTime: 300 * time.Millisecond,
+		Patience:     time.Minute, // on a busy machine it takes seconds until a consumer is there
 		Secrets:      []string{password, url.UserPassword("", password).String()[1:]},
 		Small:        true,
 		Lacks: eventbustest.Lacks{

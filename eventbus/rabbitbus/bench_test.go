@@ -1,11 +1,10 @@
 package rabbitbus_test
 
 import (
-	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
-	"github.com/leat-go/leat/codec"
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/rabbitbus"
 	"github.com/leat-go/leat/integration/brokers"
@@ -26,31 +24,61 @@ import (
 // enough for that; the times of the testing package itself mean nothing.
 //
 //	go test -run=NONE -bench=. -benchtime=1x ./eventbus/rabbitbus
+//
+// A metric x-R is leat's speed by that of the rival R; cpu-R and allocs-R are
+// leat's client CPU and allocations for an event by R's: below 1 is less.
 
 type rival struct {
 	name string
 	n    int // events a round
-	run  func(n int) time.Duration
+	run  func(n int) cost
+}
+
+// cost is what a round took, without what prepares it.
+type cost struct {
+	took    time.Duration
+	cpu     time.Duration // of this process
+	mallocs uint64
+}
+
+// metered runs f.
+func metered(f func()) cost {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	cpu, began := cpuTime(), time.Now()
+	f()
+	took := time.Since(began)
+	spent := cpuTime() - cpu
+	runtime.ReadMemStats(&after)
+	return cost{took, spent, after.Mallocs - before.Mallocs}
 }
 
 func compare(b *testing.B, rivals ...rival) {
 	b.Helper()
 	const rounds = 5
 	for b.Loop() {
-		rates := map[string][]float64{}
+		rates, cpus, mallocs := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
 		for range rounds {
 			for _, r := range rivals {
-				rates[r.name] = append(rates[r.name], float64(r.n)/r.run(r.n).Seconds())
+				c, n := r.run(r.n), float64(r.n)
+				rates[r.name] = append(rates[r.name], n/c.took.Seconds())
+				cpus[r.name] = append(cpus[r.name], float64(c.cpu.Microseconds())/n)
+				mallocs[r.name] = append(mallocs[r.name], float64(c.mallocs)/n)
 			}
 		}
-		median := func(name string) float64 {
-			slices.Sort(rates[name])
-			return rates[name][rounds/2]
+		median := func(of map[string][]float64, name string) float64 {
+			slices.Sort(of[name])
+			return of[name][rounds/2]
 		}
 		for _, r := range rivals {
-			b.ReportMetric(median(r.name), r.name+"/s")
-			if r.name != "leat" {
-				b.ReportMetric(median("leat")/median(r.name), "x-"+r.name)
+			b.ReportMetric(median(rates, r.name), r.name+"/s")
+			if r.name == "leat" {
+				continue
+			}
+			b.ReportMetric(median(rates, "leat")/median(rates, r.name), "x-"+r.name)
+			b.ReportMetric(median(mallocs, "leat")/median(mallocs, r.name), "allocs-"+r.name)
+			if used := median(cpus, r.name); used > 0 {
+				b.ReportMetric(median(cpus, "leat")/used, "cpu-"+r.name)
 			}
 		}
 		b.ReportMetric(0, "ns/op")
@@ -177,15 +205,14 @@ func BenchmarkPublishBatchesOf100(b *testing.B) {
 		for i := range batch {
 			batch[i] = benchMessage("k")
 		}
-		each := func(publish func() error) func(int) time.Duration {
-			return func(n int) time.Duration {
-				began := time.Now()
-				for range n / 100 {
-					x.check(publish())
-				}
-				took := time.Since(began)
-				x.purge(topic)
-				return took
+		each := func(publish func() error) func(int) cost {
+			return func(n int) cost {
+				defer x.purge(topic)
+				return metered(func() {
+					for range n / 100 {
+						x.check(publish())
+					}
+				})
 			}
 		}
 		ours, stock, ch := x.publisher(), x.stockPublisher(topic, 1), raw(x.b, x.url)
@@ -201,23 +228,22 @@ func BenchmarkPublishBatchesOf100(b *testing.B) {
 func Benchmark64PublishersOfOne(b *testing.B) {
 	eachKind(b, func(x *bench) {
 		topic := x.topic()
-		each := func(p message.Publisher) func(int) time.Duration {
-			return func(n int) time.Duration {
-				began := time.Now()
-				var wg sync.WaitGroup
-				for range 64 {
-					wg.Go(func() {
-						for range n / 64 {
-							if err := p.Publish(topic, benchMessage("k")); err != nil {
-								x.b.Error(err)
+		each := func(p message.Publisher) func(int) cost {
+			return func(n int) cost {
+				defer x.purge(topic)
+				return metered(func() {
+					var wg sync.WaitGroup
+					for range 64 {
+						wg.Go(func() {
+							for range n / 64 {
+								if err := p.Publish(topic, benchMessage("k")); err != nil {
+									x.b.Error(err)
+								}
 							}
-						}
-					})
-				}
-				wg.Wait()
-				took := time.Since(began)
-				x.purge(topic)
-				return took
+						})
+					}
+					wg.Wait()
+				})
 			}
 		}
 		compare(x.b,
@@ -226,174 +252,4 @@ func Benchmark64PublishersOfOne(b *testing.B) {
 			rival{"stock64", 6400, each(x.stockPublisher(topic, 64))},
 		)
 	})
-}
-
-// fill puts n events with that many keys on a new topic.
-func (x *bench) fill(n, keys int) string {
-	topic := x.topic()
-	p := x.publisher()
-	var batch []*message.Message
-	for i := range n {
-		batch = append(batch, benchMessage(fmt.Sprint("key-", i%keys)))
-	}
-	x.check(p.Publish(topic, batch...))
-	return topic
-}
-
-func BenchmarkConsumeOneHandler(b *testing.B) {
-	eachKind(b, func(x *bench) {
-		compare(x.b,
-			rival{"leat", 10000, func(n int) time.Duration { return x.consumeOurs(n, 1, 1, 100, 0) }},
-			rival{"stock", 5000, func(n int) time.Duration { return x.consumeStock(n, 1, 0) }},
-			rival{"raw", 10000, x.consumeRaw},
-		)
-	})
-}
-
-func BenchmarkConsume64LanesHandlerOf1ms(b *testing.B) {
-	eachKind(b, func(x *bench) {
-		compare(x.b,
-			rival{"leat", 10000, func(n int) time.Duration { return x.consumeOurs(n, 1000, 64, 1000, time.Millisecond) }},
-			rival{"stock", 300, func(n int) time.Duration { return x.consumeStock(n, 1000, time.Millisecond) }},
-		)
-	})
-}
-
-// consumeOurs measures the bus: through router, decode and one handler, until
-// the last event is handled.
-func (x *bench) consumeOurs(n, keys, lanes, prefetch int, work time.Duration) time.Duration {
-	topic := x.fill(n, keys)
-	reg := eventbus.NewRegistry()
-	x.check(eventbus.Register[benched](reg, "Benched", eventbus.AggregateType("Order")))
-	bus, err := rabbitbus.Open(context.Background(), rabbitbus.Config{
-		URL: x.url, ExchangeName: topic, ConsumerGroup: "g", QueueType: x.kind, Concurrency: lanes, PrefetchCount: prefetch, Registry: reg,
-	})
-	x.check(err)
-	var handled atomic.Int64
-	done := make(chan struct{})
-	_, err = eventbus.Subscribe(bus, "h", func(context.Context, benched) error {
-		if work > 0 {
-			<-time.After(work)
-		}
-		if handled.Add(1) == int64(n) {
-			close(done)
-		}
-		return nil
-	})
-	x.check(err)
-	var ran sync.WaitGroup
-	began := time.Now()
-	ran.Go(func() { _ = bus.Run(context.Background()) })
-	<-done
-	took := time.Since(began)
-	_, err = bus.Shutdown(context.Background())
-	x.check(err)
-	ran.Wait()
-	return took
-}
-
-func (x *bench) consumeStock(n, keys int, work time.Duration) time.Duration {
-	topic := x.fill(n, keys)
-	sub, err := amqp.NewSubscriber(x.stock(topic, 1), watermill.NopLogger{})
-	x.check(err)
-	r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
-	x.check(err)
-	handled := 0
-	done := make(chan struct{})
-	r.AddConsumerHandler("h", topic, sub, func(m *message.Message) error {
-		if work > 0 {
-			<-time.After(work)
-		}
-		if err := decodeOne(m.Payload); err != nil {
-			return err
-		}
-		if handled++; handled == n {
-			close(done)
-		}
-		return nil
-	})
-	var ran sync.WaitGroup
-	began := time.Now()
-	ran.Go(func() { _ = r.Run(context.Background()) })
-	<-done
-	took := time.Since(began)
-	x.check(r.Close())
-	_ = sub.Close()
-	ran.Wait()
-	return took
-}
-
-// decodeOne is what a handler of the rivals does to be fair: decode.
-func decodeOne(payload []byte) error {
-	var e benched
-	return codec.JSON{}.Decode(payload, &e)
-}
-
-// consumeRaw acknowledges each event, as the shape has it, and decodes.
-func (x *bench) consumeRaw(n int) time.Duration {
-	topic := x.fill(n, 1)
-	ch := raw(x.b, x.url)
-	x.check(ch.Qos(100, 0, false))
-	began := time.Now()
-	out, err := ch.Consume(topic+".g", "", false, false, false, false, nil)
-	x.check(err)
-	for i := range n {
-		d := <-out
-		x.check(decodeOne(d.Body))
-		if i%50 == 49 || i == n-1 {
-			x.check(ch.Ack(d.DeliveryTag, true))
-		}
-	}
-	return time.Since(began)
-}
-
-// BenchmarkEndToEnd is the time from publishing to the last handler, batches of
-// 100, everything at once.
-func BenchmarkEndToEnd(b *testing.B) {
-	eachKind(b, func(x *bench) {
-		compare(x.b,
-			rival{"leat", 5000, func(n int) time.Duration {
-				topic := x.topic()
-				sub := newSubscriber(x.b, rabbitbus.SubscriberConfig{Client: connect(x.b, x.url), Topology: x.topology(), PrefetchCount: 100})
-				return x.endToEnd(n, topic, x.publisher(), sub, 1)
-			}},
-			rival{"stock", 2000, func(n int) time.Duration {
-				topic := x.topic()
-				sub, err := amqp.NewSubscriber(x.stock(topic, 1), watermill.NopLogger{})
-				x.check(err)
-				x.b.Cleanup(func() { _ = sub.Close() })
-				return x.endToEnd(n, topic, x.stockPublisher(topic, 16), sub, 16)
-			}},
-		)
-	})
-}
-
-func (x *bench) endToEnd(n int, topic string, pub message.Publisher, sub message.Subscriber, publishers int) time.Duration {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	out, err := sub.Subscribe(ctx, topic)
-	x.check(err)
-	began := time.Now()
-	var wg sync.WaitGroup
-	for range publishers {
-		wg.Go(func() {
-			for range n / 100 / publishers {
-				batch := make([]*message.Message, 100)
-				for i := range batch {
-					batch[i] = benchMessage("k")
-				}
-				if err := pub.Publish(topic, batch...); err != nil {
-					x.b.Error(err)
-				}
-			}
-		})
-	}
-	for range n / 100 / publishers * publishers * 100 {
-		m := <-out
-		x.check(decodeOne(m.Payload))
-		m.Ack()
-	}
-	took := time.Since(began)
-	wg.Wait()
-	return took * time.Duration(n) / time.Duration(n/100/publishers*publishers*100)
 }

@@ -26,11 +26,61 @@ func control(t testing.TB, broker *brokers.Instance, args ...string) {
 // what comes afterwards counts.
 func testFaults(t *testing.T, broker *brokers.Instance) {
 	t.Helper()
+	through := func(fault func(t *testing.T, o *oracle, p *proxy.Proxy)) func(*testing.T, *oracle) {
+		return func(t *testing.T, o *oracle) {
+			t.Helper()
+			fault(t, o, o.proxy)
+		}
+	}
 	for _, f := range []struct {
 		name  string
 		kinds []rabbitbus.QueueType
 		fault func(t *testing.T, o *oracle)
 	}{
+		{"connections cut, again and again", kinds, through(func(t *testing.T, o *oracle, p *proxy.Proxy) {
+			t.Helper()
+			for range 5 {
+				p.Cut()
+				o.progress(50)
+			}
+		})},
+		{"connections cut in the middle of an answer", kinds[:1], through(func(t *testing.T, o *oracle, p *proxy.Proxy) {
+			t.Helper()
+			for n := range int64(5) {
+				p.CutAfter(proxy.ToClient, 1000+37*n)
+				o.progress(50)
+			}
+		})},
+		{"connections stalled for a moment", kinds, through(func(t *testing.T, o *oracle, p *proxy.Proxy) {
+			t.Helper()
+			for _, d := range []proxy.Direction{proxy.ToClient, proxy.ToServer, proxy.Both} {
+				p.Stall(d)
+				<-time.After(300 * time.Millisecond)
+				p.Flow(d)
+				o.progress(50)
+			}
+		})},
+		{"connections half open, noticed by heartbeat", kinds, through(func(t *testing.T, o *oracle, p *proxy.Proxy) {
+			t.Helper()
+			p.HalfOpen()
+			o.progress(50)
+			if o.sub.Stats().Reconnections == 0 || o.publishing.Stats().Reconnections == 0 {
+				t.Errorf("%+v, %+v, want both to have noticed", o.sub.Stats(), o.publishing.Stats())
+			}
+		})},
+		{"queue deleted under load", kinds, func(t *testing.T, o *oracle) {
+			t.Helper()
+			ch := raw(t, broker.URL())
+			for range 3 {
+				lost := o.sub.Stats().Reconnections
+				if _, err := ch.QueueDelete(o.topic+".g", false, false, false); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "the queue is back", func() bool { return o.sub.Stats().Reconnections > lost })
+				o.forget() // what was in the queue is gone
+				o.progress(50)
+			}
+		}},
 		{"all connections closed by an operator, again and again", kinds, func(t *testing.T, o *oracle) {
 			t.Helper()
 			for range 3 {
@@ -96,7 +146,7 @@ func testFaults(t *testing.T, broker *brokers.Instance) {
 			// Node starts take most of a minute on a busy machine: one kind each.
 			for _, kind := range f.kinds {
 				t.Run(string(kind), func(t *testing.T) {
-					o := observe(t, broker.URL(), rabbitbus.SubscriberConfig{Topology: rabbitbus.TopologyConfig{QueueType: kind}, PrefetchCount: 100})
+					o := observe(t, broker.URL(), broker, rabbitbus.SubscriberConfig{Topology: rabbitbus.TopologyConfig{QueueType: kind}, PrefetchCount: 100})
 					o.progress(200)
 					f.fault(t, o)
 					o.progress(200)

@@ -12,6 +12,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/eventbus/rabbitbus"
+	"github.com/leat-go/leat/integration/brokers"
+	"github.com/leat-go/leat/integration/proxy"
 )
 
 // oracle publishes and consumes during a fault, and judges afterwards: what was
@@ -24,6 +26,7 @@ type oracle struct {
 	sub        *rabbitbus.Subscriber
 	log        *lines
 	publishing *rabbitbus.Client
+	proxy      *proxy.Proxy // between all of it and the broker
 
 	mu        sync.Mutex
 	confirmed map[string]bool
@@ -43,13 +46,15 @@ type oracle struct {
 const oracleKeys = 16
 
 // observe starts publishers and a consumer on the server at the address.
-func observe(t testing.TB, url string, cfg rabbitbus.SubscriberConfig) *oracle {
+func observe(t testing.TB, url string, broker *brokers.Instance, cfg rabbitbus.SubscriberConfig) *oracle {
 	t.Helper()
 	o := &oracle{
 		t: t, topic: name(t, url, "oracle"), log: &lines{},
 		confirmed: map[string]bool{}, tried: map[string]bool{}, refused: map[string]bool{},
 		handled: map[string]int{}, last: map[string]int{},
 	}
+	url, o.proxy = throughProxy(t, url)
+	url += "?heartbeat=2"
 	cfg.Client, cfg.Logger = connect(t, url), slog.New(o.log)
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = 8
@@ -66,6 +71,10 @@ func observe(t testing.TB, url string, cfg rabbitbus.SubscriberConfig) *oracle {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("%+v, %+v; log: %s", o.sub.Stats(), o.publishing.Stats(), o.log.all())
+			for _, what := range [][]string{{"list_queues", "name", "consumers", "messages_ready", "messages_unacknowledged", "state"}, {"list_consumers"}} {
+				said, err := broker.Rabbitmqctl(context.Background(), what...)
+				t.Logf("%s: %s%v", what[0], said, err)
+			}
 		}
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -133,6 +142,13 @@ func (o *oracle) handle(m *message.Message) {
 		o.last[k] = n
 	}
 	m.Ack()
+}
+
+// forget drops what was confirmed until now from what must be handled.
+func (o *oracle) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.confirmed)
 }
 
 // progress waits until n more events are confirmed and handled.
