@@ -75,9 +75,8 @@ func TestDocker_UpAndDown(t *testing.T) {
 	}
 
 	s.down()
-	if !down(addr) {
-		t.Error("it answers after down")
-	}
+	// The fake docker kills, and does not wait as the real one does.
+	await(t, "it does not answer after down", func() bool { return down(addr) })
 	for _, want := range []string{"-p leat rm --stop --force --volumes redis", "-p leat down --volumes"} {
 		if !strings.Contains(calls(), want) {
 			t.Errorf("no call of %q:\n%s", want, calls())

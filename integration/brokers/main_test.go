@@ -37,4 +37,13 @@ var helpers = map[string]func() int{
 
 		return code
 	},
+	"install": func() int { // brokers install -only=redis
+		err := brokers.Install(contextBackground(), brokers.Options{Folder: os.Getenv("FOLDER"), Kinds: []brokers.Kind{brokers.KindRedis}})
+		if err == nil {
+			return 0
+		}
+		fmt.Fprintln(os.Stderr, err)
+
+		return 1
+	},
 }

@@ -110,6 +110,15 @@ func TestStart_WhenTheProgramIsMissing(t *testing.T) {
 			t.Errorf("required %v: skipped %q, failed %q", fails, r.skipped, r.failed)
 		}
 	}
+	for want, start := range map[string]func(brokers.TB){
+		"sudo apt-get install rabbitmq-server":      func(tb brokers.TB) { brokers.StartRabbitMQ(tb, brokers.RabbitMQOptions{}) },
+		"sudo apt-get install default-jre-headless": func(tb brokers.TB) { brokers.StartKafka(tb, brokers.KafkaOptions{}) },
+	} {
+		t.Setenv(brokers.EnvRequire, "all")
+		if r := record(start); !strings.Contains(r.failed, want) || strings.Contains(r.failed, "\n") {
+			t.Errorf("failed %q, want a sentence with %q", r.failed, want)
+		}
+	}
 }
 
 func TestStartRedis_IsGoneAfterTheTest(t *testing.T) {
