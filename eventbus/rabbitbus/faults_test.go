@@ -3,6 +3,7 @@ package rabbitbus_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -218,6 +219,44 @@ func TestFaults_FinishedAcrossALostConnectionIsNotRepeated(t *testing.T) {
 		})
 		if n := ready(t, raw(t, address), topic+".g"); n != 0 {
 			t.Errorf("%d messages left, want none", n)
+		}
+	})
+}
+
+// An acknowledgement that was written, and did not arrive before the connection
+// was lost, is remembered as well.
+func TestFaults_AckThatIsLostRepeatsNothing(t *testing.T) {
+	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
+		t.Helper()
+		address := brokers.RabbitMQ(t)
+		topic := name(t, address, "acks")
+		proxied, p := throughProxy(t, address)
+		sub := newSubscriber(t, rabbitbus.SubscriberConfig{Client: connect(t, proxied), Topology: topology, PrefetchCount: 20})
+		out := subscribe(t, sub, topic)
+		publish(t, newPublisher(t, rabbitbus.PublisherConfig{Client: connect(t, address)}), topic, batch(30, "k")...)
+		first := next(t, out)
+		p.Stall(proxy.ToServer)
+		first.Ack()
+		for i := 1; i < 20; i++ {
+			m := next(t, out)
+			if m.UUID != fmt.Sprint(i) {
+				t.Errorf("%s came, want %d", m.UUID, i)
+			}
+			m.Ack()
+		}
+		eventually(t, "all acks are written", func() bool { return sub.Stats().Acked == 20 })
+		p.Cut()
+		p.Flow(proxy.ToServer)
+		for i := 20; i < 30; i++ {
+			m := next(t, out)
+			if m.UUID != fmt.Sprint(i) {
+				t.Errorf("%s came, want %d", m.UUID, i)
+			}
+			m.Ack()
+		}
+		eventually(t, "nothing is in flight", func() bool { return sub.Stats().InFlight == 0 })
+		if s := sub.Stats(); s.Repeated != 20 || s.Delivered != 30 {
+			t.Errorf("%+v, want 20 acknowledged again without a handler", s)
 		}
 	})
 }

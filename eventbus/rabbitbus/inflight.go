@@ -35,11 +35,15 @@ type inflight struct {
 	open    int           // not settled
 	loose   []*entry      // settled and not acked, in the order of settling
 	voided  bool          // the channel is gone
+	recent  []identity    // of the last messages that were acknowledged, a ring
+	at      int           // where the next one goes
 	drained chan struct{} // one token: hardly anything is being handled
 }
 
-func newInflight() *inflight {
-	t := &inflight{drained: make(chan struct{}, 1)}
+// newInflight returns a table for at most prefetch messages that the broker takes
+// for unacknowledged: among them are the last ones whose ack it has not read.
+func newInflight(prefetch int) *inflight {
+	t := &inflight{drained: make(chan struct{}, 1), recent: make([]identity, prefetch)}
 	t.head.prev, t.head.next = &t.head, &t.head
 	return t
 }
@@ -112,11 +116,13 @@ func (t *inflight) remove(e *entry) {
 	e.prev.next, e.next.prev = e.next, e.prev
 	e.prev, e.next, e.acked = nil, nil, true
 	t.n--
+	t.recent[t.at] = identify(e)
+	t.at = (t.at + 1) % len(t.recent)
 }
 
 // void ends the table: the channel is gone, and with it every tag. It returns
-// what was not acknowledged.
-func (t *inflight) void() (left []*entry) {
+// what was not acknowledged, and whose acknowledgement may have been lost.
+func (t *inflight) void() (left []*entry, recent []identity) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.voided = true
@@ -124,7 +130,7 @@ func (t *inflight) void() (left []*entry) {
 		left = append(left, e)
 	}
 	signal(t.drained)
-	return left
+	return left, t.recent
 }
 
 // len returns how many messages are not acknowledged, and how many of them are

@@ -8,7 +8,7 @@ import (
 
 // past is what a subscription knows of messages whose channel was lost: those
 // that were finished all the same, so that their redelivery is acknowledged
-// without a handler; and how often the others were lost here, which is no crash
+// without a handler, those whose acknowledgement was lost among them; and how often the others were lost here, which is no crash
 // of theirs although the broker counts it.
 type past struct {
 	limit int
@@ -31,14 +31,19 @@ func newPast(limit int) past {
 }
 
 // lose notes entries of a lost channel.
-func (p *past) lose(left []*entry) {
+func (p *past) lose(left []*entry, recent []identity) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, id := range recent {
+		if id.uuid != "" {
+			p.keepDone(id)
+		}
+	}
 	for _, e := range left {
 		switch {
 		case e.msg.UUID == "":
 		case e.settled:
-			p.keepDone(e)
+			p.keepDone(identify(e))
 		default:
 			if len(p.lost) >= p.limit {
 				clear(p.lost) // others have got them, mostly
@@ -53,15 +58,14 @@ func (p *past) finish(e *entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e.msg.UUID != "" {
-		p.keepDone(e)
+		p.keepDone(identify(e))
 	}
 }
 
-func (p *past) keepDone(e *entry) {
+func (p *past) keepDone(id identity) {
 	if len(p.done) >= p.limit {
 		clear(p.done)
 	}
-	id := identify(e)
 	p.done[id] = struct{}{}
 	delete(p.lost, id)
 }

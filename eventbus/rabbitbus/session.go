@@ -37,7 +37,7 @@ func (s *subscription) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	sess := &session{sub: s, link: link, ch: ch, tag: s.cfg.ConsumerName, table: newInflight(), lost: make(chan struct{})}
+	sess := &session{sub: s, link: link, ch: ch, tag: s.cfg.ConsumerName, table: newInflight(s.cfg.PrefetchCount), lost: make(chan struct{})}
 	sess.acks = newAcker(sess)
 	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
 	deliveries, err := within(ctx, func() (<-chan amqp.Delivery, error) {
