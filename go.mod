@@ -3,6 +3,7 @@ module github.com/leat-go/leat
 go 1.26.0
 
 require (
+	github.com/IBM/sarama v1.50.1
 	github.com/ThreeDotsLabs/watermill v1.5.3
 	github.com/ThreeDotsLabs/watermill-amqp/v2 v2.1.3
 	github.com/ThreeDotsLabs/watermill-kafka/v3 v3.1.4
@@ -26,7 +27,6 @@ require (
 )
 
 require (
-	github.com/IBM/sarama v1.50.1 // indirect
 	github.com/Rican7/retry v0.3.1 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v3 v3.2.2 // indirect
