@@ -131,7 +131,7 @@ func TestFake_RefusalNamesItsEvent(t *testing.T) {
 			topic := name("refused")
 			pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 4}})
 			publish(t, pub, topic, msg("before", "a"))
-			// Of 4 partitions "abc" goes to the last, see javaPartitions.
+			// Of 4 partitions "abc" goes to the last, see testdata/partitions.txt.
 			cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Partitions: []int32{3}, Err: c.err, Count: -1})
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()

@@ -18,53 +18,6 @@ import (
 	"github.com/leat-go/leat/integration/proxy"
 )
 
-// javaPartitions was made with org.apache.kafka.common.utils.Utils of
-// kafka-clients 4.4.0: toPositive(murmur2(key)) % n for n = 4, 7, 12, 1000.
-var javaPartitions = []struct {
-	key                    string
-	of4, of7, of12, of1000 int
-}{
-	{"a", 0, 5, 4, 524},
-	{"ab", 2, 0, 2, 434},
-	{"abc", 3, 4, 3, 107},
-	{"abcd", 0, 5, 8, 100},
-	{"21", 0, 3, 0, 340},
-	{"foobar", 2, 0, 6, 166},
-	{"a-little-bit-long-string", 0, 1, 8, 112},
-	{"a-little-bit-longer-string", 3, 0, 11, 819},
-	{"22222222-2222-4222-8222-222222222222", 1, 4, 1, 901}, // of 4 as captured from the Python library
-	{"order-1", 2, 4, 10, 326},
-	{"order-2", 3, 1, 3, 643},
-	{"Zoë", 2, 1, 10, 334},
-	{"水車", 0, 5, 4, 512},
-	{"😀", 1, 0, 9, 617},
-	{"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", 1, 3, 5, 677},
-}
-
-func TestPublisher_ChoosesPartitionsAsJavaDoes(t *testing.T) {
-	t.Parallel()
-	client, err := kgo.NewClient(options(t, kafkabus.ClientConfig{})...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	partitioner := client.OptValue(kgo.RecordPartitioner).(kgo.Partitioner).ForTopic("t")
-	for _, c := range javaPartitions {
-		for n, want := range map[int]int{4: c.of4, 7: c.of7, 12: c.of12, 1000: c.of1000} {
-			if got := partitioner.Partition(&kgo.Record{Key: []byte(c.key)}, n); got != want {
-				t.Errorf("key %q goes to partition %d of %d, want %d", c.key, got, n, want)
-			}
-		}
-	}
-}
-
-// options returns what OpenClient gives to the client, by way of one.
-func options(t testing.TB, cfg kafkabus.ClientConfig) []kgo.Opt {
-	t.Helper()
-	cfg.BootstrapServers = brokers.KafkaBrokers(t)
-	return connect(t, cfg).Opts()
-}
-
 // consume returns n records of a topic, as they are.
 func consume(t testing.TB, topic string, n int) []*kgo.Record {
 	t.Helper()

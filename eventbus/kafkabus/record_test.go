@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-go/leat/eventbus/kafkabus"
+	"github.com/leat-go/leat/integration/brokers"
 	"github.com/leat-go/leat/middleware"
 )
 
@@ -111,7 +112,7 @@ func TestRecord_OfTransactions(t *testing.T) {
 	client := shared(t)
 	topic := newTopic(t, "transactions", 1, nil)
 	producer := connect(t, kafkabus.ClientConfig{
-		BootstrapServers: client.OptValue(kgo.SeedBrokers).([]string)[0], Options: []kgo.Opt{kgo.TransactionalID(name("tx"))},
+		BootstrapServers: brokers.KafkaBrokers(t), Options: []kgo.Opt{kgo.TransactionalID(name("tx"))},
 	})
 	write := func(id string, end kgo.TransactionEndTry) {
 		t.Helper()
