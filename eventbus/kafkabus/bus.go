@@ -13,6 +13,7 @@ import (
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/internal/transport"
+	"github.com/leat-go/leat/internal/direct"
 )
 
 // Bus is a bus on Kafka: all verbs of [eventbus.Bus], and a look at the topic.
@@ -114,7 +115,7 @@ func openOn(ctx context.Context, client *kgo.Client, closeClient func(), cfg Con
 	if err != nil {
 		return nil, err
 	}
-	facade := cfg.facade(pub, b.sub, func(context.Context) error {
+	facade := cfg.facade(pub, direct.Own{Drainer: b.sub, TellTo: b.unseen.TellTo}, func(context.Context) error {
 		err := errors.Join(pub.Close(), b.sub.Close())
 		closeClient()
 		return err
@@ -122,7 +123,7 @@ func openOn(ctx context.Context, client *kgo.Client, closeClient func(), cfg Con
 	if !cfg.DisableDLQ {
 		facade.DeadLetters = store
 	}
-	facade.AddStats = b.addStats
+	facade.AddStats, facade.Observed = b.addStats, b.observed()
 	if b.Bus, err = eventbus.New(facade); err != nil {
 		return nil, err
 	}

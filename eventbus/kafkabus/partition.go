@@ -6,6 +6,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/internal/msgctx"
 	"github.com/leat-go/leat/middleware"
 )
 
@@ -13,6 +14,7 @@ import (
 type entry struct {
 	p        *partition
 	msg      *message.Message // the first delivery; later ones are copies
+	ctx      msgctx.Context   // of the first delivery
 	delivery middleware.Delivery
 	epoch    int32
 	size     int
@@ -24,6 +26,8 @@ type entry struct {
 
 	handed atomic.Bool // a handler has it
 }
+
+func (e *entry) key() string { return e.delivery.Key }
 
 // partition is one that this member owns. All fields but the channels and
 // contexts are guarded by the table's mutex.

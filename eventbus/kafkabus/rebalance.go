@@ -140,6 +140,13 @@ func (s *subscription) awaitQuiet(parts []*partition, late <-chan struct{}) bool
 
 // drop forgets partitions. Handlers that still run are left to themselves.
 func (s *subscription) drop(parts []*partition) {
+	for _, p := range s.forget(parts) {
+		s.leaveBehind(p)
+	}
+}
+
+// forget returns those of the partitions that were ours until now.
+func (s *subscription) forget(parts []*partition) (forgotten []*partition) {
 	s.commits.mu.Lock()
 	defer s.commits.mu.Unlock()
 	s.table.mu.Lock()
@@ -157,7 +164,9 @@ func (s *subscription) drop(parts []*partition) {
 		if s.table.parts[p.id] == p {
 			delete(s.table.parts, p.id)
 		}
+		forgotten = append(forgotten, p)
 	}
+	return forgotten
 }
 
 var (

@@ -5,14 +5,14 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-go/leat/eventbus/internal/transport"
+	"github.com/leat-go/leat/internal/direct"
 	"github.com/leat-go/leat/internal/lanes"
-	"github.com/leat-go/leat/middleware"
+	"github.com/leat-go/leat/internal/msgctx"
 )
 
 // subscription is one Subscribe call: one member of the group. Its goroutines:
@@ -26,10 +26,12 @@ type subscription struct {
 	log    *slog.Logger
 	stats  *counters
 
-	out   chan *message.Message
-	lanes *lanes.Lanes[*entry]
-	table *table
-	alone chan struct{} // held by the one entry that may be what kills processes
+	out     chan *message.Message
+	handle  func(*message.Message) error // instead of out, when the bus offered it
+	workers atomic.Pointer[transport.Workers]
+	lanes   *lanes.Lanes[*entry]
+	table   *table
+	alone   chan struct{} // held by the one entry that may be what kills processes
 
 	commits   *committer
 	readState transport.State
@@ -56,6 +58,7 @@ func (s *Subscriber) newSubscription(ctx context.Context, topic, name string) (*
 		alone:     make(chan struct{}, 1),
 		readState: transport.State{What: "reading"},
 		ending:    transport.NewEnding(s.cfg.DrainTimeout),
+		handle:    direct.Take(ctx),
 	}
 	sub.live, sub.kill = context.WithCancelCause(context.WithoutCancel(ctx))
 	sub.commits = newCommitter(sub)
@@ -96,13 +99,11 @@ func (s *subscription) run() {
 		s.poll(intake)
 	}()
 
-	var workers sync.WaitGroup
-	for range s.cfg.Concurrency {
-		workers.Go(s.work)
-	}
+	workers := transport.StartWorkers(s.cfg.Concurrency, s.ending.Abandon, s.log, s.work)
+	s.workers.Store(workers)
 	idle := make(chan struct{})
 	go func() {
-		workers.Wait()
+		<-workers.Idle()
 		<-polled
 		s.begins.Wait()
 		close(idle)
@@ -127,91 +128,140 @@ func (s *subscription) run() {
 }
 
 // work hands out one message after the other.
-func (s *subscription) work() {
+func (s *subscription) work(w *transport.Worker) {
 	for {
 		key, e, ok := s.lanes.Take()
 		if !ok {
 			return
 		}
 		if s.table.begin(e) {
-			s.handle(e)
+			if !s.attend(w, e) {
+				return
+			}
 			s.table.end(e)
 		}
 		s.lanes.Done(key)
 	}
 }
 
-func (s *subscription) handle(e *entry) {
+// attend handles or buries e; false when the worker was left behind in its handler.
+func (s *subscription) attend(w *transport.Worker, e *entry) bool {
 	if !e.careful && !e.over {
-		s.deliver(e)
-		return
+		return s.deliver(w, e)
 	}
 	// One at a time over all partitions: two that are under way when the
 	// process dies could not be told apart.
 	select {
 	case s.alone <- struct{}{}:
 	case <-e.p.limited:
-		return
+		return true
 	}
-	defer func() { <-s.alone }()
 	switch {
 	case e.over:
 		s.bury(e)
 	case s.commits.mark(e):
-		s.deliver(e)
+		if !s.deliver(w, e) {
+			return false
+		}
 		// Before another one is begun: a mark that stays behind on finished work
 		// would make it look like the culprit.
 		s.commits.unmark(e.p)
 	}
+	<-s.alone
+	return true
+}
+
+// leaveBehind gives up on those who are in a handler with a record of p, which is
+// not ours any more: whatever they come to, other records go on.
+func (s *subscription) leaveBehind(p *partition) {
+	workers := s.workers.Load()
+	if workers == nil {
+		return
+	}
+	workers.Leave(func(task any) bool { return task.(*entry).p == p }, func(task any) {
+		e := task.(*entry)
+		if e.careful {
+			s.commits.unmark(e.p)
+			<-s.alone
+		}
+		s.table.end(e)
+		s.lanes.Done(e.delivery.Key)
+	})
 }
 
 // deliver returns when the entry is handled, or when the drain or a rebalance
-// takes it.
-func (s *subscription) deliver(e *entry) {
-	msg := e.msg
+// takes it; false when the worker was left behind.
+func (s *subscription) deliver(w *transport.Worker, e *entry) bool {
+	msg, ctx := e.msg, &e.ctx
 	for {
-		ctx, end := context.WithCancel(e.p.live)
-		msg.SetContext(middleware.WithDelivery(ctx, &e.delivery))
-		again := s.offer(e, msg)
-		end()
-		if !again {
-			return
+		ctx.Begin(e.p.live, &e.delivery)
+		msg.SetContext(ctx)
+		how, here := s.hand(w, e, msg)
+		ctx.End()
+		if !here {
+			return false
 		}
-		msg = msg.Copy()
+		if how == acked {
+			s.settle(e)
+		}
+		if how != nacked {
+			return true
+		}
+		s.stats.nacked.Add(1)
+		// Only what is not leat's own nacks here. A pause, so that a broken handler
+		// does not take a processor for itself; in memory, so that the key waits.
+		if !transport.Rest(e.p.limited, s.cfg.NackDelay) {
+			return true
+		}
+		msg, ctx = msg.Copy(), new(msgctx.Context)
 	}
 }
 
-// offer delivers once, and reports whether to do so again.
-func (s *subscription) offer(e *entry, msg *message.Message) (again bool) {
+// outcome is what a handler made of a message.
+type outcome int
+
+const (
+	acked outcome = iota
+	nacked
+	handedBack // it never had it, or was left behind with it
+)
+
+// hand gives the message to the handler and waits for it.
+func (s *subscription) hand(w *transport.Worker, e *entry, msg *message.Message) (how outcome, here bool) {
+	if s.handle != nil {
+		select {
+		case <-e.p.limited:
+			if !s.table.needed(e) { // else it is before finished work
+				return handedBack, true
+			}
+		default:
+		}
+		s.table.handed(e)
+		s.stats.delivered.Add(1)
+		ok, here := w.Call(s.handle, msg, e)
+		if ok {
+			return acked, here
+		}
+		return nacked, here
+	}
 	select {
 	case s.out <- msg:
 	case <-e.p.limited:
 		if !s.table.needed(e) || !s.offerLate(e, msg) {
-			return false
+			return handedBack, true
 		}
 	}
 	s.table.handed(e)
 	s.stats.delivered.Add(1)
 	select {
 	case <-msg.Acked():
-		s.settle(e)
-		return false
+		return acked, true
 	case <-msg.Nacked():
-		s.stats.nacked.Add(1)
+		return nacked, true
 	case <-s.ending.Abandon:
-		return false
+		return handedBack, true
 	case <-e.p.abandon:
-		return false
-	}
-	// Only what is not leat's own nacks here. A pause, so that a broken handler
-	// does not take a processor for itself; in memory, so that the key waits.
-	timer := time.NewTimer(s.cfg.NackDelay)
-	defer timer.Stop()
-	select {
-	case <-e.p.limited:
-		return false
-	case <-timer.C:
-		return true
+		return handedBack, true
 	}
 }
 
@@ -234,10 +284,8 @@ func (s *subscription) settle(e *entry) {
 		return // another member has it again; what became of it here is nobody's business
 	}
 	s.stats.acked.Add(1)
-	select {
-	case <-s.ending.Stopping:
+	if s.ending.IsStopping() {
 		s.finished.Add(1)
-	default:
 	}
 	s.admit(r.next)
 	if r.resume {
@@ -248,8 +296,6 @@ func (s *subscription) settle(e *entry) {
 
 // admit puts entries into the lanes, in their order.
 func (s *subscription) admit(batch []*entry) {
-	for _, e := range batch {
-		// False once the drain has begun: it stays in its partition's window.
-		s.lanes.Add(e.delivery.Key, e)
-	}
+	// False once the drain has begun: they stay in their partition's window.
+	s.lanes.AddAll(batch, (*entry).key)
 }

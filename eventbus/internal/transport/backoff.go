@@ -40,6 +40,18 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// Rest pauses for d, and reports false when stop is closed first.
+func Rest(stop <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-stop:
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
 // Until returns a context that ends with ctx, or when one of the channels is
 // closed. The caller cancels it.
 func Until(ctx context.Context, channels ...<-chan struct{}) (context.Context, context.CancelFunc) {

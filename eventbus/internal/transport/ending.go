@@ -90,17 +90,7 @@ func (e *Ending) IsStopping() bool {
 
 // Pause waits for d, and reports false when the drain begins first.
 func (e *Ending) Pause(d time.Duration) bool {
-	if e.IsStopping() {
-		return false
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-e.stopping:
-		return false
-	}
+	return !e.IsStopping() && Rest(e.stopping, d)
 }
 
 // free is called with mu held.
