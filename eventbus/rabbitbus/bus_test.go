@@ -113,6 +113,7 @@ func outcomes(t testing.TB, bus *rabbitbus.Bus, events ...eventbus.Event) (taken
 }
 
 func TestBus_ExchangeTypesAndBindings(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	for _, c := range []struct {
 		name string
@@ -155,6 +156,7 @@ func TestBus_ExchangeTypesAndBindings(t *testing.T) {
 }
 
 func TestBus_BindingsAtRunTime(t *testing.T) {
+	t.Parallel()
 	address := brokers.RabbitMQ(t)
 	for _, kind := range []rabbitbus.ExchangeType{rabbitbus.ExchangeTopic, rabbitbus.ExchangeDirect, rabbitbus.ExchangeHeaders} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -202,6 +204,7 @@ func TestBus_BindingsAtRunTime(t *testing.T) {
 }
 
 func TestBus_WorkQueueOnADirectExchange(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	exchange := name(t, url, "work")
 	cfg := rabbitbus.Config{ExchangeName: exchange, ExchangeType: rabbitbus.ExchangeDirect, PrefetchCount: 1}
@@ -220,6 +223,7 @@ func TestBus_WorkQueueOnADirectExchange(t *testing.T) {
 }
 
 func TestBus_PublishOnlyDeclaresNoQueue(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	exchange := name(t, url, "only")
 	bus, _ := open(t, rabbitbus.Config{ExchangeName: exchange, PublishOnly: true})
@@ -242,6 +246,7 @@ func TestBus_PublishOnlyDeclaresNoQueue(t *testing.T) {
 }
 
 func TestBus_QueueInfoAtThisMoment(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	exchange := name(t, url, "info")
 	bus, err := rabbitbus.Open(t.Context(), rabbitbus.Config{URL: url, ExchangeName: exchange, ConsumerGroup: "g", Registry: registry(t)})
@@ -267,6 +272,7 @@ func TestBus_QueueInfoAtThisMoment(t *testing.T) {
 // A publisher that the broker blocks must not stop consumers, nor a lost
 // connection a bus.
 func TestBus_ReconnectsAndCountsIt(t *testing.T) {
+	t.Parallel()
 	address := brokers.RabbitMQ(t)
 	proxied, p := throughProxy(t, address)
 	bus, recorder := open(t, rabbitbus.Config{URL: proxied, ExchangeName: name(t, address, "again")})
@@ -292,6 +298,7 @@ func TestBus_ReconnectsAndCountsIt(t *testing.T) {
 }
 
 func TestBus_AnEventThatKillsItsProcessIsBuried(t *testing.T) {
+	t.Parallel()
 	address := brokers.RabbitMQ(t)
 	exchange := name(t, address, "killer")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

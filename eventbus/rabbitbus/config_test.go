@@ -17,6 +17,7 @@ import (
 )
 
 func TestConfig_ValidateReportsEverythingAtOnce(t *testing.T) {
+	t.Parallel()
 	err := rabbitbus.Config{
 		URL: "http://user:canary@host/", MoreURLs: []string{"amqp://user:canary@elsewhere/", "amqp://:canary%zz@x"}, Heartbeat: time.Millisecond,
 		ExchangeName: "amq.x", ExchangeType: "odd", QueueType: "odd", Topology: 9, PrefetchCount: -1, Concurrency: -2, MaxDeliveries: -2,
@@ -50,6 +51,7 @@ func TestConfig_ValidateReportsEverythingAtOnce(t *testing.T) {
 }
 
 func TestConfig_SecretsShowNowhere(t *testing.T) {
+	t.Parallel()
 	const secret = "canary"
 	url := "amqp://user:" + secret + "@localhost:1/v?certfile=" + secret
 	client := rabbitbus.ClientConfig{URL: url, MoreURLs: []string{url}}
@@ -71,6 +73,7 @@ func TestConfig_SecretsShowNowhere(t *testing.T) {
 }
 
 func TestConnect_TLSAndCredentials(t *testing.T) {
+	t.Parallel()
 	address := brokers.Shared(t, brokers.EnvRabbitTLSURL)
 	set := brokers.Certs(t)
 	trust, err := set.Client("")

@@ -18,6 +18,7 @@ import (
 // that a consumer can vanish and a broker can fall silent: on quorum queues with
 // a URL, and on classic queues with a connection that is given.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	address := brokers.RabbitMQ(t)
 	const history = "a queue gets what is published after it was declared; Open declares it"
 	for _, c := range []struct {

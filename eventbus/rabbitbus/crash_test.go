@@ -119,32 +119,35 @@ func (l *life) end(t *testing.T, sig os.Signal) {
 }
 
 func TestCrash_KilledLosesNothingAndTerminatedRepeatsNothing(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
 		t.Helper()
 		url := brokers.RabbitMQ(t)
 		for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 			t.Run(sig.String(), func(t *testing.T) {
+				t.Parallel()
 				topic := name(t, url, "crash")
 				client := connect(t, url)
 				if err := newSubscriber(t, rabbitbus.SubscriberConfig{Client: client, Topology: topology}).SubscribeInitialize(topic); err != nil {
 					t.Fatal(err)
 				}
-				const total = 1200
+				const total, each = 2500, 50 // some 35 lives: with both kinds, more than 50 for each signal
 				msgs := batch(total, "")
 				for i, m := range msgs {
 					m.Metadata["aggregate_id"] = fmt.Sprint(i % 40)
 				}
 				publish(t, newPublisher(t, rabbitbus.PublisherConfig{Client: client}), topic, msgs...)
 				started, finished := map[string]int{}, map[string]int{}
-				repeated := 0
+				repeated, lives := 0, 0
 				for round := 0; len(finished) < total; round++ {
 					l := begin(t, url, topic, topology.QueueType)
-					want := min(150, total-len(finished))
-					if round > 20 {
+					want := min(each, total-len(finished))
+					if round > 2*total/each {
 						t.Fatalf("%d of %d after %d lives", len(finished), total, round)
 					}
 					eventually(t, "a life handles some", func() bool { return l.count() >= want })
 					l.end(t, sig)
+					lives++
 					for id, n := range l.finished {
 						if finished[id] > 0 || n > 1 {
 							repeated++
@@ -163,7 +166,10 @@ func TestCrash_KilledLosesNothingAndTerminatedRepeatsNothing(t *testing.T) {
 				if n := ready(t, raw(t, url), topic+".g"); sig == syscall.SIGTERM && (n != 0 || repeated != 0) {
 					t.Errorf("%d finished events came again, %d are left in the queue, want none", repeated, n)
 				}
-				t.Logf("%d finished, %d of them repeated", len(finished), repeated)
+				if lives < 25 {
+					t.Errorf("%d lives, want 25 for a proof", lives)
+				}
+				t.Logf("%d lives, %d finished, %d of them repeated", lives, len(finished), repeated)
 			})
 		}
 	})

@@ -159,6 +159,7 @@ func testFaults(t *testing.T, broker *brokers.Instance) {
 }
 
 func TestFaults_QueueDeletedWhileConsuming(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
 		t.Helper()
 		url := brokers.RabbitMQ(t)
@@ -193,6 +194,7 @@ func TestFaults_QueueDeletedWhileConsuming(t *testing.T) {
 
 // What a handler finished after its channel was lost does not run again here.
 func TestFaults_FinishedAcrossALostConnectionIsNotRepeated(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
 		t.Helper()
 		address := brokers.RabbitMQ(t)
@@ -226,6 +228,7 @@ func TestFaults_FinishedAcrossALostConnectionIsNotRepeated(t *testing.T) {
 // An acknowledgement that was written, and did not arrive before the connection
 // was lost, is remembered as well.
 func TestFaults_AckThatIsLostRepeatsNothing(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
 		t.Helper()
 		address := brokers.RabbitMQ(t)
@@ -262,6 +265,7 @@ func TestFaults_AckThatIsLostRepeatsNothing(t *testing.T) {
 }
 
 func TestFaults_CutBetweenWriteAndConfirmIsUnknown(t *testing.T) {
+	t.Parallel()
 	address := brokers.RabbitMQ(t)
 	topic := name(t, address, "unknown")
 	queue := queueOn(t, raw(t, address), topic, "#", nil)
@@ -284,6 +288,7 @@ func TestFaults_CutBetweenWriteAndConfirmIsUnknown(t *testing.T) {
 }
 
 func TestFaults_AnswerThatNeverComesIsUnknownAtTheDeadline(t *testing.T) {
+	t.Parallel()
 	address := brokers.RabbitMQ(t)
 	topic := name(t, address, "silent")
 	queueOn(t, raw(t, address), topic, "#", nil)
@@ -302,6 +307,7 @@ func TestFaults_AnswerThatNeverComesIsUnknownAtTheDeadline(t *testing.T) {
 }
 
 func TestFaults_BrokerDownAtConnect(t *testing.T) {
+	t.Parallel()
 	began := time.Now()
 	_, err := rabbitbus.Connect(t.Context(), rabbitbus.ClientConfig{URL: "amqp://user:canary@127.0.0.1:1/"})
 	var failed *rabbitbus.ConnectError

@@ -48,6 +48,7 @@ func FuzzTyped(f *testing.F) {
 
 // A header of a delivery that is hostile changes nothing but itself.
 func TestRestore_IgnoresWhatIsNotOurs(t *testing.T) {
+	t.Parallel()
 	for _, packed := range []string{"", "x", `{"key":7}`, `{"headers":{"n":["I","text"]}}`, `{"headers":{"other":["I",1]}}`} {
 		m := message.NewMessage("id", nil)
 		m.Metadata["event_type"], m.Metadata["n"], m.Metadata[KeyAMQP] = "Tested", "1", packed
@@ -60,6 +61,7 @@ func TestRestore_IgnoresWhatIsNotOurs(t *testing.T) {
 
 // 4.3 and others say what differs in other words than 3.10.
 func TestTopologyError_ReadsTheBrokersWords(t *testing.T) {
+	t.Parallel()
 	for reason, want := range map[string][3]string{
 		"PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'wire.g' in vhost '/': received the value 'quorum' of type 'longstr' but current is none":                 {"x-queue-type", "quorum", "none"},
 		"PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q' in vhost '/': received 'true' but current is 'false'":                                                      {"durable", "true", "false"},
@@ -78,6 +80,7 @@ func TestTopologyError_ReadsTheBrokersWords(t *testing.T) {
 // A letter without an id of ours keeps the one that it is given, however often it
 // has been looked at.
 func TestIdentify_WhatTheBrokerCountsIsNotTheLetter(t *testing.T) {
+	t.Parallel()
 	name := func(delivered, acquired int) string {
 		h := &hold{ids: map[string]int{}}
 		return h.identify(&amqp.Delivery{MessageId: "m", Headers: amqp.Table{

@@ -76,9 +76,6 @@ func (h *hold) died(l *dlq.Letter, death death) {
 	l.ErrorMessage = fmt.Sprintf("dead-lettered by the broker from queue %q: %s", death.queue, death.reason)
 	l.BuriedAt = death.at
 	l.FirstFailedAt, l.LastFailedAt = death.at, death.at
-	if death.count > 0 {
-		l.Attempts = death.count
-	}
 	h.keepKey(l, death.key)
 }
 
@@ -131,7 +128,6 @@ func ordered(id string) bool { return len(id) == 36 && id[14] == '7' }
 type death struct {
 	reason, queue, exchange, key string
 	at                           time.Time
-	count                        int
 }
 
 func firstDeath(headers amqp.Table) death {
@@ -161,9 +157,6 @@ func firstDeath(headers amqp.Table) death {
 		d.at, _ = entry["time"].(time.Time)
 		d.at = d.at.UTC()
 		break
-	}
-	if d.reason == "delivery_limit" {
-		d.count = max(0, deliveries(&amqp.Delivery{Headers: headers})-1)
 	}
 	return d
 }

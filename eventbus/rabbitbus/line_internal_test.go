@@ -8,6 +8,7 @@ import (
 // A line that is lost must not be given what is queued: it would give it back,
 // and be given it again, for ever.
 func TestTake_EndsWithItsContextThoughMuchIsQueued(t *testing.T) {
+	t.Parallel()
 	p := &Publisher{wake: make(chan struct{}, 1)}
 	p.queue = []*request{{items: make([]publishing, 3)}}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -27,6 +28,7 @@ func TestTake_EndsWithItsContextThoughMuchIsQueued(t *testing.T) {
 
 // Large calls take turns with small ones.
 func TestTake_TurnsAreFair(t *testing.T) {
+	t.Parallel()
 	p := &Publisher{wake: make(chan struct{}, 1)}
 	large, small := &request{items: make([]publishing, 3*turn)}, &request{items: make([]publishing, 1)}
 	p.queue = []*request{large, small}

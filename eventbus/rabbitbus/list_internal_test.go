@@ -56,6 +56,7 @@ func manyLetters(t *testing.T, topology TopologyConfig, n, room int) (*Store, []
 // A listing with room for some letters only looks again for the others, and
 // yields the same: those that were there when it began, each once, in order.
 func TestList_LooksAgainForWhatItHasNoRoomFor(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []QueueType{QueueQuorum, QueueClassic} {
 		t.Run(string(kind), func(t *testing.T) {
 			s, ids := manyLetters(t, TopologyConfig{QueueType: kind}, 40, 6000) // some ten letters

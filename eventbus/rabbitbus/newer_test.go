@@ -18,6 +18,7 @@ import (
 // Brokers since 4.3 refuse queues that are transient and not exclusive, with an
 // error that closes the connection.
 func TestNewer_TransientQueueIsRefused(t *testing.T) {
+	t.Parallel()
 	f := startFake(t, func(c *fakeConn, _ uint16, m string, args []byte) bool {
 		const durable = 2
 		if m != "queue.declare" || args[3+int(args[2])]&durable != 0 {
@@ -46,6 +47,7 @@ func TestNewer_TransientQueueIsRefused(t *testing.T) {
 // the same whatever the broker's default is, and letters have none to speak of:
 // to be listed is to be delivered.
 func TestNewer_DeliveryLimitIsDeclared(t *testing.T) {
+	t.Parallel()
 	f := startFake(t, nil)
 	bus, err := rabbitbus.Open(t.Context(), rabbitbus.Config{URL: f.url, ExchangeName: "fake", ConsumerGroup: "g", Registry: eventbus.NewRegistry()})
 	if err != nil {
@@ -83,6 +85,7 @@ func (b *buried) Bury(_ context.Context, l dlq.Letter) (string, error) {
 // failed: x-delivery-count is the crashes alone, and x-acquired-count how often
 // somebody had it. Only the former buries.
 func TestNewer_WhatIsHandedBackDoesNotCount(t *testing.T) {
+	t.Parallel()
 	f := startFake(t, func(c *fakeConn, channel uint16, m string, args []byte) bool {
 		if m != "basic.consume" {
 			return false
@@ -122,6 +125,7 @@ func TestNewer_WhatIsHandedBackDoesNotCount(t *testing.T) {
 // finishes meanwhile is acknowledged when it comes again, on the new channel, and
 // does not run again.
 func TestNewer_AckTimeoutCancelsTheConsumer(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var consumers []func(event string, again bool)
 	cancel := func() {}

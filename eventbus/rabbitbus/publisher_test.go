@@ -34,6 +34,7 @@ func queueOn(t testing.TB, ch *amqp.Channel, exchange, pattern string, args amqp
 }
 
 func TestPublisher_ABatchIsConfirmedAndInOrder(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	ch := raw(t, url)
 	exchange := name(t, url, "order")
@@ -54,6 +55,7 @@ func TestPublisher_ABatchIsConfirmedAndInOrder(t *testing.T) {
 }
 
 func TestPublisher_UnroutableNamesTheKeyAndLeavesTheOthers(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	ch := raw(t, url)
 	exchange := name(t, url, "unroutable")
@@ -85,6 +87,7 @@ func TestPublisher_UnroutableNamesTheKeyAndLeavesTheOthers(t *testing.T) {
 }
 
 func TestPublisher_NackedIsRefused(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	ch := raw(t, url)
 	exchange := name(t, url, "full")
@@ -106,6 +109,7 @@ func TestPublisher_NackedIsRefused(t *testing.T) {
 }
 
 func TestPublisher_BadInputIsRefusedAloneAndTheConnectionLives(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	ch := raw(t, url)
 	exchange := name(t, url, "input")
@@ -142,6 +146,7 @@ func TestPublisher_BadInputIsRefusedAloneAndTheConnectionLives(t *testing.T) {
 }
 
 func TestPublisher_MissingExchangeIsTyped(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	client := connect(t, url)
 	passive := newPublisher(t, rabbitbus.PublisherConfig{Client: client, Topology: rabbitbus.TopologyConfig{Mode: rabbitbus.TopologyPassive}})
@@ -162,6 +167,7 @@ func TestPublisher_MissingExchangeIsTyped(t *testing.T) {
 }
 
 func TestPublisher_LargeCallsDoNotHoldUpSmallOnes(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	ch := raw(t, url)
 	exchange := name(t, url, "fair")
@@ -183,6 +189,7 @@ func TestPublisher_LargeCallsDoNotHoldUpSmallOnes(t *testing.T) {
 }
 
 func TestPublisher_ConcurrentCallsAndClose(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	ch := raw(t, url)
 	exchange := name(t, url, "many")
@@ -211,6 +218,7 @@ func TestPublisher_ConcurrentCallsAndClose(t *testing.T) {
 }
 
 func TestPublisher_CloseWhileTheBrokerReadsNothing(t *testing.T) {
+	t.Parallel()
 	address := brokers.RabbitMQ(t)
 	exchange := name(t, address, "deaf")
 	queueOn(t, raw(t, address), exchange, "#", nil)
@@ -244,6 +252,7 @@ func TestPublisher_CloseWhileTheBrokerReadsNothing(t *testing.T) {
 }
 
 func TestPublisher_DeadContextSendsNothing(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	pub := newPublisher(t, rabbitbus.PublisherConfig{Client: connect(t, url)})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +114,7 @@ func testRefusals(t *testing.T, broker *brokers.Instance) {
 		text string
 	}{
 		{"wrong host name asked for", "amqps://" + user + broker.TLSAddr(), named, host, "other.example"},
+		{"wrong host name in the URL", "amqps://" + user + broker.TLSAddr() + "?server_name_indication=other.example", trusting(t, set, ""), host, "other.example"},
 		{"certificate of another host", "amqps://" + user + front(t, set, certs.OtherHost, elsewhere.Host), trusting(t, set, ""), host, "127.0.0.1"},
 		{"certificate that has expired since", "amqps://" + user + broker.TLSAddr(), late, expired, "expired"},
 		{"certificate that is expired", "amqps://" + user + front(t, set, certs.Expired, elsewhere.Host), trusting(t, set, ""), expired, "expired"},
@@ -131,6 +134,7 @@ func testRefusals(t *testing.T, broker *brokers.Instance) {
 		{"EXTERNAL with a certificate of another authority", "amqps://" + broker.TLSAddr() + "?auth_mechanism=external", trusting(t, set, certs.OtherCA), code(403), "403"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
+			t.Parallel() // the broker takes its time to refuse a password
 			began := time.Now()
 			client, err := rabbitbus.Connect(t.Context(), rabbitbus.ClientConfig{URL: c.url, TLS: c.tls, ConnectTimeout: 20 * time.Second})
 			if err == nil {
@@ -169,11 +173,32 @@ func testExternal(t *testing.T, broker *brokers.Instance) {
 				t.Fatal(err)
 			}
 			recorder.Wait(t, 3)
-			users, err := broker.Rabbitmqctl(t.Context(), "list_connections", "user", "auth_mechanism", "ssl", "peer_cert_subject")
-			if n := strings.Count(users, brokers.RabbitClientUser+"\tEXTERNAL\ttrue\tCN="+brokers.RabbitClientUser); err != nil || n != 2 {
-				t.Errorf("%d connections of %s by EXTERNAL, want two (%v):\n%s", n, brokers.RabbitClientUser, err, users)
+			users, err := broker.Rabbitmqctl(t.Context(), "list_connections", "user", "auth_mechanism", "ssl", "peer_cert_subject", "client_properties")
+			machine, _ := os.Hostname() // empty when it has no name
+			for _, purpose := range []string{"publisher", "consumer"} {
+				who := brokers.RabbitClientUser + "\tEXTERNAL\ttrue\tCN=" + brokers.RabbitClientUser
+				name := fmt.Sprintf("%s %s.g %s@%s:%d", filepath.Base(os.Args[0]), cfg.ExchangeName, purpose, machine, os.Getpid())
+				found := 0
+				for line := range strings.Lines(users) {
+					if strings.HasPrefix(line, who) && strings.Contains(line, `"`+name+`"`) {
+						found++
+					}
+				}
+				if err != nil || found != 1 {
+					t.Errorf("%d connections %s of %q, want one (%v):\n%s", found, name, who, err, users)
+				}
 			}
 		})
+	}
+	// By the name in the URL instead of the address.
+	byName, err := rabbitbus.Connect(t.Context(), rabbitbus.ClientConfig{
+		URL: broker.Value(brokers.EnvRabbitTLSURL) + "?server_name_indication=localhost&cacertfile=" + url.QueryEscape(set.CAFile()),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := byName.Close(); err != nil {
+		t.Error(err)
 	}
 	// A certificate beside a password: mutual TLS with PLAIN.
 	client, err := rabbitbus.Connect(t.Context(), rabbitbus.ClientConfig{

@@ -30,6 +30,7 @@ func openStore(t testing.TB, url, exchange string, topology rabbitbus.TopologyCo
 }
 
 func TestStore(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
 		t.Helper()
 		url := brokers.RabbitMQ(t)
@@ -53,6 +54,7 @@ func letters(t testing.TB, s dlq.Store, q dlq.Query) []dlq.Letter {
 }
 
 func TestStore_TenThousandLettersAndTwoListers(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
 		t.Helper()
 		url := brokers.RabbitMQ(t)
@@ -119,6 +121,7 @@ func TestStore_TenThousandLettersAndTwoListers(t *testing.T) {
 // What the broker buried by itself is shown with its reason, and goes back to
 // where it came from.
 func TestStore_LettersOfTheBroker(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
 		t.Helper()
 		url := brokers.RabbitMQ(t)
@@ -173,8 +176,86 @@ func TestStore_LettersOfTheBroker(t *testing.T) {
 	})
 }
 
+// The other reasons for which a broker buries by itself, each replayed to where
+// it came from.
+func TestStore_LettersOfTheBroker_LengthAndLimit(t *testing.T) {
+	t.Parallel()
+	url := brokers.RabbitMQ(t)
+	full := amqp.Table{"x-max-length": 1, "x-overflow": "drop-head"}
+	for _, c := range []struct {
+		reason   dlq.Reason
+		topology rabbitbus.TopologyConfig
+	}{
+		{"maxlen", rabbitbus.TopologyConfig{QueueType: rabbitbus.QueueClassic, QueueArguments: full}},
+		{"maxlen", rabbitbus.TopologyConfig{QueueArguments: full}},
+		{"rejected", rabbitbus.TopologyConfig{QueueType: rabbitbus.QueueClassic}},
+		{"rejected", rabbitbus.TopologyConfig{}},
+		{"delivery_limit", rabbitbus.TopologyConfig{DeliveryLimit: 2}},
+	} {
+		t.Run(string(c.topology.QueueType)+" "+string(c.reason), func(t *testing.T) {
+			exchange := name(t, url, "buries")
+			client := connect(t, url)
+			if err := newSubscriber(t, rabbitbus.SubscriberConfig{Client: client, Topology: c.topology}).SubscribeInitialize(exchange); err != nil {
+				t.Fatal(err)
+			}
+			pub := newPublisher(t, rabbitbus.PublisherConfig{Client: client})
+			ch := raw(t, url)
+			publish(t, pub, exchange, msg("the one", "k"))
+			get := func() amqp.Delivery {
+				var d amqp.Delivery
+				eventually(t, "it is in the queue", func() bool {
+					var ok bool
+					var err error
+					if d, ok, err = ch.Get(exchange+".g", false); err != nil {
+						t.Fatal(err)
+					}
+					return ok
+				})
+				return d
+			}
+			switch c.reason {
+			case "maxlen":
+				publish(t, pub, exchange, msg("its successor", "k"))
+			case "rejected":
+				if err := get().Reject(false); err != nil {
+					t.Fatal(err)
+				}
+			default:
+				for range c.topology.DeliveryLimit + 1 {
+					if err := get().Nack(false, true); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			store := openStore(t, url, exchange, c.topology)
+			eventually(t, "it is buried", func() bool { n, err := store.Count(t.Context()); return err == nil && n == 1 })
+			_ = letters(t, store, dlq.Query{}) // to look is to be delivered, which the letter must not show
+			l := letters(t, store, dlq.Query{})[0]
+			if l.Reason != c.reason || l.MessageID != "the one" || l.Group != "g" || l.Key != "k" || l.Source.Topic != exchange || l.Attempts != 0 {
+				t.Errorf("letter %+v, want reason %s, and no attempts: nobody has counted them", l, c.reason)
+			}
+			if c.reason == "maxlen" {
+				if _, err := ch.QueuePurge(exchange+".g", false); err != nil {
+					t.Fatal(err)
+				}
+			}
+			queue, err := dlq.New(dlq.Config{Store: store, Publisher: pub})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := queue.Replay(t.Context(), l.ID); err != nil {
+				t.Fatal(err)
+			}
+			if d := get(); d.MessageId != "the one" || d.RoutingKey != "Test.Tested" || d.Headers["x-death"] != nil {
+				t.Errorf("replayed as %q by %q with %v", d.MessageId, d.RoutingKey, d.Headers)
+			}
+		})
+	}
+}
+
 // A letter as the Python library writes it.
 func TestStore_LettersOfThePythonLibrary(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	exchange := name(t, url, "python")
 	topology := rabbitbus.TopologyConfig{QueueType: rabbitbus.QueueClassic}
@@ -204,6 +285,7 @@ func TestStore_LettersOfThePythonLibrary(t *testing.T) {
 }
 
 func TestStore_QueueThatIsGoneIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	exchange := name(t, url, "gone")
 	store := openStore(t, url, exchange, rabbitbus.TopologyConfig{})
@@ -222,6 +304,7 @@ func TestStore_QueueThatIsGoneIsMadeAgain(t *testing.T) {
 }
 
 func TestStore_AwayIsUnavailable(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	client := connect(t, url)
 	store, err := rabbitbus.NewStore(rabbitbus.StoreConfig{

@@ -54,6 +54,7 @@ func each(t *testing.T, f func(t *testing.T, topology rabbitbus.TopologyConfig))
 }
 
 func TestSubscriber_OrderByKeyThroughManyLanes(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
 		t.Helper()
 		url := brokers.RabbitMQ(t)
@@ -116,6 +117,7 @@ func TestSubscriber_OrderByKeyThroughManyLanes(t *testing.T) {
 }
 
 func TestSubscriber_ReceivesNoMoreThanPrefetch(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	topic := name(t, url, "prefetch")
 	sub := newSubscriber(t, rabbitbus.SubscriberConfig{Client: connect(t, url), Concurrency: 3, PrefetchCount: 7})
@@ -142,6 +144,7 @@ func TestSubscriber_ReceivesNoMoreThanPrefetch(t *testing.T) {
 }
 
 func TestSubscriber_NackComesBackAfterAPauseAndKeepsTheOrder(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	topic := name(t, url, "nack")
 	sub := newSubscriber(t, rabbitbus.SubscriberConfig{Client: connect(t, url), NackDelay: 60 * time.Millisecond})
@@ -167,6 +170,7 @@ func TestSubscriber_NackComesBackAfterAPauseAndKeepsTheOrder(t *testing.T) {
 }
 
 func TestSubscriber_ContextOutlivesSubscribeAndEndsWithTheMessage(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	topic := name(t, url, "ctx")
 	type key struct{}
@@ -262,6 +266,7 @@ func TestSubscriber_DrainHandsBackWhatIsNotFinished(t *testing.T) {
 }
 
 func TestSubscriber_IdleStopsAtOnce(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	sub := newSubscriber(t, rabbitbus.SubscriberConfig{Client: connect(t, url)})
 	subscribe(t, sub, name(t, url, "idle"))
@@ -278,6 +283,7 @@ func TestSubscriber_IdleStopsAtOnce(t *testing.T) {
 }
 
 func TestSubscriber_WorkersOfAGroupShareAndGroupsGetAll(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	topic := name(t, url, "share")
 	var outs []<-chan *message.Message
@@ -312,6 +318,7 @@ func TestSubscriber_WorkersOfAGroupShareAndGroupsGetAll(t *testing.T) {
 }
 
 func TestSubscriber_SingleActiveConsumer(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	topic := name(t, url, "single")
 	topology := rabbitbus.TopologyConfig{SingleActiveConsumer: true}

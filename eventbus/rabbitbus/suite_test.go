@@ -27,6 +27,7 @@ func (l lenient) Close() error {
 
 // Watermill's own suite for every Pub/Sub.
 func TestWatermillSuite(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
 		t.Helper()

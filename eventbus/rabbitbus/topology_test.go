@@ -3,6 +3,8 @@ package rabbitbus_test
 import (
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,6 +16,7 @@ import (
 )
 
 func TestTopology_ArgumentByArgument(t *testing.T) {
+	t.Parallel()
 	for file, cfg := range map[string]rabbitbus.Config{
 		"quorum.golden":  {ExchangeName: "wire", ConsumerGroup: "g"},
 		"classic.golden": {ExchangeName: "wire", ConsumerGroup: "g", QueueType: rabbitbus.QueueClassic},
@@ -35,7 +38,35 @@ func TestTopology_ArgumentByArgument(t *testing.T) {
 	}
 }
 
+// What is exported, and imported by the broker, is what a bus declares.
+func testDefinitions(t *testing.T, broker *brokers.Instance) {
+	t.Helper()
+	for _, kind := range kinds {
+		cfg := rabbitbus.Config{URL: broker.URL(), ExchangeName: name(t, broker.URL(), "import"), ConsumerGroup: "g", QueueType: kind}
+		exported, err := cfg.Plan().Definitions("/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "definitions.json")
+		if err := os.WriteFile(file, exported, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		control(t, broker, "import_definitions", file)
+		for _, mode := range []rabbitbus.TopologyMode{rabbitbus.TopologyPassive, rabbitbus.TopologyDeclare, rabbitbus.TopologyNone} {
+			t.Run(string(kind)+" "+mode.String(), func(t *testing.T) {
+				cfg.Topology = mode
+				bus, recorder := open(t, cfg)
+				if err := bus.Publish(t.Context(), events()...); err != nil {
+					t.Fatal(err)
+				}
+				recorder.Wait(t, 3)
+			})
+		}
+	}
+}
+
 func TestTopology_WhatDiffersIsNamed(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	exchange := name(t, url, "differs")
 	queueOn(t, raw(t, url), exchange, "#", nil)

@@ -46,6 +46,7 @@ func golden(t *testing.T, file string, got []byte) {
 
 // What an event is on the wire, as another program sees it.
 func TestWire_Golden(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	exchange := name(t, url, "golden")
 	ch := raw(t, url)
@@ -78,6 +79,7 @@ func TestWire_Golden(t *testing.T) {
 }
 
 func TestWire_StockReadsOursAndWeReadStock(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	exchange := name(t, url, "stock")
 	queueOn(t, raw(t, url), exchange, "#", nil)
@@ -133,6 +135,7 @@ func TestWire_StockReadsOursAndWeReadStock(t *testing.T) {
 
 // A queue as the Python library declares it, and its message, joined and read.
 func TestWire_PythonLibrary(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	exchange := name(t, url, "python")
 	ch := raw(t, url)
@@ -173,6 +176,7 @@ func TestWire_PythonLibrary(t *testing.T) {
 // Headers of every type are read, never stop a delivery, and are written back
 // as they were.
 func TestWire_HeadersOfEveryType(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	exchange := name(t, url, "headers")
 	ch := raw(t, url)
@@ -220,6 +224,7 @@ func TestWire_HeadersOfEveryType(t *testing.T) {
 }
 
 func TestRoutingKey_NamesCannotChangeRouting(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ aggregate, event, want string }{
 		{"Order", "OrderCreated", "Order.OrderCreated"},
 		{"", "", ""},
