@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -62,12 +63,16 @@ type bench struct {
 	client *kgo.Client
 	pub    *kafkabus.Publisher
 	topic  string
+	count  *requests
 }
 
 func newBench(b *testing.B, compression kafkabus.Compression) *bench {
 	b.Helper()
-	client := connect(b, kafkabus.ClientConfig{BootstrapServers: brokers.KafkaBrokers(b), Compression: compression})
-	x := &bench{B: b, client: client, topic: name("bench")}
+	count := &requests{}
+	client := connect(b, kafkabus.ClientConfig{
+		BootstrapServers: brokers.KafkaBrokers(b), Compression: compression, Options: []kgo.Opt{kgo.WithHooks(count)},
+	})
+	x := &bench{B: b, client: client, topic: name("bench"), count: count}
 	x.pub = newPublisher(b, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 4}})
 	publish(b, x.pub, x.topic, batch(1)...)
 	return x
@@ -85,11 +90,30 @@ func (x *bench) stockPublisher() *kafka.Publisher {
 	return p
 }
 
+func (x *bench) stockSubscriber() *kafka.Subscriber {
+	x.Helper()
+	cfg := kafka.DefaultSaramaSubscriberConfig()
+	cfg.Consumer.Offsets.Initial = sarama.OffsetOldest
+	sub, err := kafka.NewSubscriber(kafka.SubscriberConfig{
+		Brokers: []string{brokers.KafkaBrokers(x)}, Unmarshaler: kafka.DefaultMarshaler{}, ConsumerGroup: name("g"),
+		OverwriteSaramaConfig: cfg,
+	}, watermill.NopLogger{})
+	if err != nil {
+		x.Fatal(err)
+	}
+	x.Cleanup(func() { _ = sub.Close() })
+	return sub
+}
+
 func BenchmarkPublish100ACall(b *testing.B) {
-	for what, compression := range map[string]kafkabus.Compression{"gzip": kafkabus.Gzip, "none": kafkabus.Uncompressed} {
-		b.Run(what, func(b *testing.B) {
-			x := newBench(b, compression)
-			stock := x.stockPublisher()
+	for _, c := range []struct {
+		name   string
+		ours   kafkabus.Compression
+		sarama sarama.CompressionCodec
+	}{{"gzip", kafkabus.Gzip, sarama.CompressionGZIP}, {"none", kafkabus.Uncompressed, sarama.CompressionNone}} {
+		b.Run(c.name, func(b *testing.B) {
+			x := newBench(b, c.ours)
+			stock, bare := x.stockPublisher(), x.sarama(c.sarama)
 			calls := func(publish func([]*message.Message)) func(int) time.Duration {
 				msgs := batch(100)
 				return func(n int) time.Duration {
@@ -100,39 +124,89 @@ func BenchmarkPublish100ACall(b *testing.B) {
 					return time.Since(began)
 				}
 			}
+			ours := calls(func(m []*message.Message) { publish(x, x.pub, x.topic, m...) })
+			var requests float64
 			compare(b,
-				rival{"leat", 20000, calls(func(m []*message.Message) { publish(x, x.pub, x.topic, m...) })},
+				rival{"leat", 40000, func(n int) time.Duration {
+					before := x.count.produce.Load()
+					took := ours(n)
+					requests = float64(x.count.produce.Load()-before) / float64(n/100)
+					return took
+				}},
 				rival{"stock", 500, calls(func(m []*message.Message) { publish(x, stock, x.topic, m...) })},
-				rival{"raw", 20000, calls(func(m []*message.Message) {
+				rival{"raw", 40000, calls(func(m []*message.Message) {
 					records := make([]*kgo.Record, len(m))
 					for i, m := range m {
-						headers := make([]kgo.RecordHeader, 0, len(m.Metadata)+1)
-						for k, v := range m.Metadata {
-							headers = append(headers, kgo.RecordHeader{Key: k, Value: []byte(v)})
-						}
-						headers = append(headers, kgo.RecordHeader{Key: "_watermill_message_uuid", Value: []byte(m.UUID)})
-						records[i] = &kgo.Record{Topic: x.topic, Key: []byte(m.Metadata["aggregate_id"]), Value: m.Payload, Headers: headers}
+						records[i] = x.raw(m)
 					}
 					if err := x.client.ProduceSync(context.Background(), records...).FirstErr(); err != nil {
 						x.Fatal(err)
 					}
 				})},
+				rival{"sarama", 10000, calls(func(m []*message.Message) {
+					list := make([]*sarama.ProducerMessage, len(m))
+					for i, m := range m {
+						list[i] = x.saramaMessage(m)
+					}
+					if err := bare.SendMessages(list); err != nil {
+						x.Fatal(err)
+					}
+				})},
 			)
+			b.ReportMetric(requests, "requests/call")
 		})
+	}
+}
+
+// raw returns the shape of leat's records without leat: for the bare clients.
+func (x *bench) raw(m *message.Message) *kgo.Record {
+	headers := make([]kgo.RecordHeader, 0, len(m.Metadata)+1)
+	for k, v := range m.Metadata {
+		headers = append(headers, kgo.RecordHeader{Key: k, Value: []byte(v)})
+	}
+	headers = append(headers, kgo.RecordHeader{Key: "_watermill_message_uuid", Value: []byte(m.UUID)})
+	return &kgo.Record{Topic: x.topic, Key: []byte(m.Metadata["aggregate_id"]), Value: m.Payload, Headers: headers}
+}
+
+// sarama returns a bare sarama producer with the same guarantees: idempotent,
+// acks of all, compressed alike.
+func (x *bench) sarama(compression sarama.CompressionCodec) sarama.SyncProducer {
+	x.Helper()
+	cfg := sarama.NewConfig()
+	cfg.Version = sarama.V2_8_0_0
+	cfg.Producer.Return.Successes, cfg.Producer.RequiredAcks = true, sarama.WaitForAll
+	cfg.Producer.Idempotent, cfg.Net.MaxOpenRequests = true, 1
+	cfg.Producer.Compression = compression
+	p, err := sarama.NewSyncProducer([]string{brokers.KafkaBrokers(x)}, cfg)
+	if err != nil {
+		x.Fatal(err)
+	}
+	x.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+func (x *bench) saramaMessage(m *message.Message) *sarama.ProducerMessage {
+	headers := make([]sarama.RecordHeader, 0, len(m.Metadata)+1)
+	for k, v := range m.Metadata {
+		headers = append(headers, sarama.RecordHeader{Key: []byte(k), Value: []byte(v)})
+	}
+	headers = append(headers, sarama.RecordHeader{Key: []byte("_watermill_message_uuid"), Value: []byte(m.UUID)})
+	return &sarama.ProducerMessage{
+		Topic: x.topic, Key: sarama.StringEncoder(m.Metadata["aggregate_id"]), Value: sarama.ByteEncoder(m.Payload), Headers: headers,
 	}
 }
 
 func BenchmarkPublish512Publishers(b *testing.B) {
 	x := newBench(b, kafkabus.Gzip)
 	stock := x.stockPublisher()
-	crowd := func(p message.Publisher) func(int) time.Duration {
+	crowd := func(publish func(m *message.Message) error) func(int) time.Duration {
 		return func(n int) time.Duration {
 			var wg sync.WaitGroup
 			began := time.Now()
 			for w := range 512 {
 				wg.Go(func() {
 					for i := range n / 512 {
-						if err := p.Publish(x.topic, msg(fmt.Sprint(w, "-", i), fmt.Sprint(w))); err != nil {
+						if err := publish(msg(fmt.Sprint(w, "-", i), fmt.Sprint(w))); err != nil {
 							x.Error(err)
 							return
 						}
@@ -143,7 +217,16 @@ func BenchmarkPublish512Publishers(b *testing.B) {
 			return time.Since(began)
 		}
 	}
-	compare(b, rival{"leat", 512 * 20, crowd(x.pub)}, rival{"stock", 512 * 10, crowd(stock)})
+	// The bare client lingers as leat's does: each publisher waits for its own.
+	compare(b,
+		rival{"leat", 512 * 40, crowd(func(m *message.Message) error { return x.pub.Publish(x.topic, m) })},
+		rival{"stock", 512 * 10, crowd(func(m *message.Message) error { return stock.Publish(x.topic, m) })},
+		rival{"raw", 512 * 40, crowd(func(m *message.Message) error {
+			done := make(chan error, 1)
+			x.client.Produce(context.Background(), x.raw(m), func(_ *kgo.Record, err error) { done <- err })
+			return <-done
+		})},
+	)
 }
 
 // Stock handles one message a partition at a time: four lanes are the same.
@@ -199,16 +282,113 @@ func consumeThroughRouter(b *testing.B, work time.Duration, lanes, ours, theirs 
 			return newSubscriber(x, kafkabus.SubscriberConfig{Client: x.client, Concurrency: lanes}), fill(n)
 		})},
 		rival{"stock", theirs, routed(func(n int) (message.Subscriber, string) {
-			cfg := kafka.DefaultSaramaSubscriberConfig()
-			cfg.Consumer.Offsets.Initial = -2 // oldest
-			sub, err := kafka.NewSubscriber(kafka.SubscriberConfig{
-				Brokers: []string{brokers.KafkaBrokers(x)}, Unmarshaler: kafka.DefaultMarshaler{}, ConsumerGroup: name("g"),
-				OverwriteSaramaConfig: cfg,
-			}, watermill.NopLogger{})
-			if err != nil {
-				x.Fatal(err)
-			}
-			return sub, fill(n)
+			return x.stockSubscriber(), fill(n)
 		})},
 	)
 }
+
+// End to end: published in calls of 100, or by one stock publisher one by one,
+// and consumed meanwhile by a handler that does nothing.
+func BenchmarkEndToEnd(b *testing.B) {
+	x := newBench(b, kafkabus.Gzip)
+	through := func(sub message.Subscriber, topic string, publish func(ids []string)) func(int) time.Duration {
+		out, err := sub.Subscribe(context.WithoutCancel(x.Context()), topic)
+		if err != nil {
+			x.Fatal(err)
+		}
+		arrived := make(chan int, 1)
+		wanted := make(chan int)
+		go func() {
+			for n := range wanted {
+				for range n {
+					m := <-out
+					m.Ack()
+				}
+				arrived <- n
+			}
+		}()
+		x.Cleanup(func() { close(wanted) })
+		round := func(n int) time.Duration {
+			began := time.Now()
+			wanted <- n
+			for i := 0; i < n; i += 100 {
+				ids := make([]string, min(100, n-i))
+				for j := range ids {
+					ids[j] = fmt.Sprint(i + j)
+				}
+				publish(ids)
+			}
+			<-arrived
+			return time.Since(began)
+		}
+		round(100) // joins the group
+		return round
+	}
+	messages := func(ids []string) []*message.Message {
+		list := make([]*message.Message, len(ids))
+		for i, id := range ids {
+			list[i] = msg(id, "k"+id)
+		}
+		return list
+	}
+	sub := newSubscriber(x, kafkabus.SubscriberConfig{Client: x.client, Concurrency: 64})
+	stockTopic, rawTopic := newTopic(x, "bench", 4, nil), newTopic(x, "bench", 4, nil)
+	stock, stockSub := x.stockPublisher(), x.stockSubscriber()
+	raw := *x
+	raw.topic = rawTopic
+	compare(b,
+		rival{"leat", 40000, through(sub, x.topic, func(ids []string) { publish(x, x.pub, x.topic, messages(ids)...) })},
+		rival{"stock", 500, through(stockSub, stockTopic, func(ids []string) { publish(x, stock, stockTopic, messages(ids)...) })},
+		rival{"raw", 40000, through(&rawSubscriber{x}, rawTopic, func(ids []string) {
+			var records []*kgo.Record
+			for _, m := range messages(ids) {
+				records = append(records, raw.raw(m))
+			}
+			if err := x.client.ProduceSync(context.Background(), records...).FirstErr(); err != nil {
+				x.Fatal(err)
+			}
+		})},
+	)
+}
+
+// rawSubscriber polls a group with the bare client and makes messages of the
+// records: nothing is acknowledged.
+type rawSubscriber struct{ *bench }
+
+// Subscribe polls.
+func (s *rawSubscriber) Subscribe(_ context.Context, topic string) (<-chan *message.Message, error) {
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(brokers.KafkaBrokers(s)), kgo.ConsumerGroup(name("g")), kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+	)
+	if err != nil {
+		return nil, err
+	}
+	s.Cleanup(client.Close)
+	out := make(chan *message.Message)
+	done := make(chan struct{})
+	s.Cleanup(func() { close(done) })
+	go func() {
+		for {
+			fetches := client.PollFetches(context.Background())
+			if fetches.IsClientClosed() {
+				return
+			}
+			for _, r := range fetches.Records() {
+				m := message.NewMessage("", r.Value)
+				for _, h := range r.Headers {
+					m.Metadata[h.Key] = string(h.Value)
+				}
+				select {
+				case out <- m:
+				case <-done:
+					return
+				}
+			}
+		}
+	}()
+	return out, nil
+}
+
+// Close does nothing: the benchmark's end does.
+func (s *rawSubscriber) Close() error { return nil }
