@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,4 +62,45 @@ func TestBus_OnBuriedIsToldOfEveryLetter(t *testing.T) {
 		}
 		return panics == 2 && pendingOf(t, client, prefix+":stream", "g") == 0
 	})
+}
+
+// The dead letter stream takes nothing for a while: the event stays pending, is
+// neither lost nor handled again, and is buried when that is possible.
+func TestBus_BurialThatFailsIsTriedAgain(t *testing.T) {
+	client := shared(t)
+	prefix := name("burial")
+	log := &lines{}
+	bus := openBus(t, redisbus.Config{
+		Client: client, StreamPrefix: prefix, ConsumerGroup: "g", Logger: slog.New(log),
+		Retry: middleware.Retry{MaxRetries: middleware.NoRetries},
+	})
+	var handled atomic.Int64
+	handle(t, bus, func(_ context.Context, e Placed) error {
+		handled.Add(1)
+		if e.Note == "failure" {
+			return errors.New("no")
+		}
+		return nil
+	})
+	run(t, bus)
+	client.Set(t.Context(), prefix+":stream_dlq", "no stream", time.Minute)
+	if err := bus.Publish(t.Context(), placed("failure")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is tried again", func() bool { return len(log.above(slog.LevelError)) >= 3 })
+	if n := pendingOf(t, client, prefix+":stream", "g"); n != 1 {
+		t.Errorf("%d pending while it cannot be buried, want 1", n)
+	}
+	client.Del(t.Context(), prefix+":stream_dlq")
+	eventually(t, "it is buried and acknowledged", func() bool {
+		n, err := bus.DeadLetters().Count(t.Context())
+		return n == 1 && err == nil && pendingOf(t, client, prefix+":stream", "g") == 0
+	})
+	if n := handled.Load(); n != 1 {
+		t.Errorf("handled %d times, want once: only the burial is tried again", n)
+	}
+	if err := bus.Publish(t.Context(), placed("next")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the next one is handled", func() bool { return handled.Load() == 2 })
 }

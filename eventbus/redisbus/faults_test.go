@@ -1,7 +1,10 @@
 package redisbus_test
 
 import (
+	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -87,17 +90,35 @@ func TestFaults(t *testing.T) {
 			if err := admin.ConfigSet(t.Context(), "maxmemory", "1mb").Err(); err != nil {
 				t.Fatal(err)
 			}
-			refused := func() int {
-				o.mu.Lock()
-				defer o.mu.Unlock()
-				return len(o.refused)
+			eventually(t, "publishes are refused", func() bool { return o.refusals() > 50 })
+			if err := o.pub.Publish(o.stream, msg("refused", "")); !refusedWith(err, "OOM") {
+				t.Errorf("publish: %v, want OOM", err)
 			}
-			eventually(t, "publishes are refused", func() bool { return refused() > 50 })
 			eventually(t, "the consumer goes on to the end", func() bool { return pendingOf(t, admin, o.stream, "g") == 0 })
 			if err := admin.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
 				t.Fatal(err)
 			}
 		}, check: silent},
+		{name: "disk cannot be written", fault: func(t *testing.T, server *brokers.Instance, admin *redis.Client, o *oracle) {
+			t.Helper()
+			// A folder where the snapshot is to be; Redis then takes no writes.
+			obstacle := filepath.Join(server.Folder(), "dump.rdb")
+			if err := os.Mkdir(obstacle, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := admin.ConfigSet(t.Context(), "save", "3600 1").Err(); err != nil {
+				t.Fatal(err)
+			}
+			admin.BgSave(t.Context())
+			eventually(t, "publishes are refused", func() bool { return o.refusals() > 50 })
+			if err := o.pub.Publish(o.stream, msg("refused", "")); !refusedWith(err, "MISCONF") {
+				t.Errorf("publish: %v, want MISCONF", err)
+			}
+			if err := os.Remove(obstacle); err != nil {
+				t.Fatal(err)
+			}
+			admin.BgSave(t.Context())
+		}, check: onePerChange},
 		{name: "password rotated", repeats: true, fault: func(t *testing.T, _ *brokers.Instance, admin *redis.Client, o *oracle) {
 			t.Helper()
 			if err := admin.Do(t.Context(), "acl", "setuser", "default", "off").Err(); err != nil {
@@ -128,6 +149,11 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+func refusedWith(err error, code string) bool {
+	var refused *redisbus.RefusedError
+	return errors.As(err, &refused) && refused.Code == code
 }
 
 func reconnected(t *testing.T, o *oracle) {

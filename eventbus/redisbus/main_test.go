@@ -25,6 +25,10 @@ func TestMain(m *testing.M) {
 		leaktest.Main(m)
 	case os.Getenv(envName) == "publisher":
 		os.Exit(publishForEver())
+	case os.Getenv(envName) == "killer":
+		os.Exit(dieOfAnEvent())
+	case os.Getenv(envName) == "replayer":
+		os.Exit(replayAll())
 	default:
 		os.Exit(helper())
 	}

@@ -84,3 +84,38 @@ func kib(sizes []int64) []int64 {
 	}
 	return out
 }
+
+// Handlers that never end, and a publisher that goes on: what waits, waits on
+// the server.
+func TestMemory_SlowConsumerFastPublisher(t *testing.T) {
+	const total, batch = 20_000, 500
+	server := brokers.StartRedis(t, brokers.RedisOptions{Fsync: brokers.NoAppendOnly})
+	bus := openBus(t, redisbus.Config{URL: server.URL(), ConsumerGroup: "g", Concurrency: 4, MaxInFlight: 100})
+	release := make(chan struct{})
+	handle(t, bus, func(context.Context, Placed) error { <-release; return nil })
+	run(t, bus)
+	defer close(release)
+	var first int64
+	for published := 0; published < total; published += batch {
+		events := make([]eventbus.Event, batch)
+		for i := range events {
+			events[i] = placed(fmt.Sprint(published + i))
+		}
+		if err := bus.Publish(t.Context(), events...); err != nil {
+			t.Fatal(err)
+		}
+		if published == total/10 {
+			eventually(t, "as much is in flight as may be", func() bool { return bus.TransportStats().InFlight == 100 })
+			first = heap()
+		}
+	}
+	if grown := heap() - first; grown > 512<<10 {
+		t.Errorf("the heap grew by %d KiB while %d events waited", grown>>10, total)
+	}
+	if n := bus.TransportStats().InFlight; n != 100 {
+		t.Errorf("%d in flight, want MaxInFlight", n)
+	}
+	if lag, err := bus.Lag(t.Context()); lag != total-100 || err != nil {
+		t.Errorf("lag %d, %v, want what is not in flight", lag, err)
+	}
+}

@@ -138,6 +138,13 @@ func (o *oracle) soFar() map[string]bool {
 	return maps.Clone(o.confirmed)
 }
 
+// refusals returns how many events the server has refused.
+func (o *oracle) refusals() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.refused)
+}
+
 // forgive lets what was confirmed since then be lost: a server that died had
 // confirmed it alone.
 func (o *oracle) forgive(since map[string]bool) {
