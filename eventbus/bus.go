@@ -46,8 +46,9 @@ type Bus struct {
 	killNow    context.CancelCauseFunc
 	killed     *joint
 
-	life life
-	sub  router.Drainer
+	life      life
+	sub       router.Drainer
+	unobserve func() error // ends the asking for metrics
 }
 
 // New opens a bus on the config's Publisher and Subscriber. It does no I/O,
@@ -73,6 +74,9 @@ func New(cfg Config) (*Bus, error) {
 		switch sub := sub.(type) {
 		case direct.Own:
 			b.sub, b.owned = sub.Drainer, true
+			if sub.TellTo != nil {
+				sub.TellTo(b.buriedOutside)
+			}
 		case router.SubscriptionDrainer:
 			b.sub = &given{SubscriptionDrainer: sub}
 		case router.Drainer:
@@ -89,6 +93,7 @@ func New(cfg Config) (*Bus, error) {
 	b.wire = len(b.cfg.Middleware)+len(b.cfg.HandlerMiddleware) > 0 || b.cfg.Retry.OnRetry != nil
 	b.buildChain()
 	b.counts.connected.Store(time.Now().UnixNano())
+	b.observe()
 	return b, nil
 }
 

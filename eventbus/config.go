@@ -15,6 +15,7 @@ import (
 	"github.com/leat-go/leat/codec"
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/middleware"
+	"github.com/leat-go/leat/middleware/tracing"
 )
 
 // Defaults of [Config].
@@ -116,7 +117,7 @@ type Config struct {
 	// Shutdown whose context has no deadline. 0 means DefaultDrainTimeout.
 	DrainTimeout time.Duration
 
-	// DisableTracing switches spans off. Otherwise they go to TracerProvider,
+	// DisableTracing switches spans and metrics off. Otherwise they go to TracerProvider,
 	// nil meaning OpenTelemetry's global one; which does nothing, at no cost,
 	// until the program installs an SDK. MeterProvider and Propagator likewise;
 	// the default propagator is W3C trace context and baggage.
@@ -130,6 +131,12 @@ type Config struct {
 
 	// AddStats, for backends, adds what only they can count to a snapshot.
 	AddStats func(*Stats)
+	// Observed, for backends, is what only they can tell to metrics: the lag,
+	// reconnections and so on. A nil function is a metric that is not there; an
+	// adapter of another kind can be given its lag here. A broker that does not
+	// answer holds up no collection: Lag and DeadLetters are waited for a second at
+	// most, and until they answer again not at all.
+	Observed tracing.Observed
 	// OnClose, for backends, is called last by Shutdown, once, to close what
 	// the backend opened.
 	OnClose func(context.Context) error

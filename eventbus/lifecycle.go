@@ -324,6 +324,7 @@ func (b *Bus) Shutdown(ctx context.Context) (Report, error) {
 	if left > 0 {
 		errs = append(errs, fmt.Errorf("eventbus: shutdown: %w: %d publishes were cut short", router.ErrCloseTimeout, left))
 	}
+	errs = append(errs, b.unobserve())
 	if b.cfg.OnClose != nil {
 		errs = append(errs, b.cfg.OnClose(ctx))
 	}

@@ -110,7 +110,7 @@ func (b *Bus) open(ctx context.Context) error {
 		if b.sub, err = NewSubscriber(sub); err != nil {
 			return err
 		}
-		facade.Subscriber = direct.Own{Drainer: b.sub}
+		facade.Subscriber = direct.Own{Drainer: b.sub, TellTo: b.unseen.TellTo}
 		closeAll = append(closeAll, b.sub.Close)
 	}
 	closeAll = append(closeAll, b.disconnect)
@@ -124,7 +124,7 @@ func (b *Bus) open(ctx context.Context) error {
 	if !b.cfg.DisableDLQ {
 		facade.DeadLetters = store
 	}
-	facade.AddStats = b.addStats
+	facade.AddStats, facade.Observed = b.addStats, b.observed()
 	b.Bus, err = eventbus.New(facade)
 	return err
 }

@@ -97,13 +97,13 @@ func open(client redis.UniversalClient, closeClient func() error, cfg Config) (*
 	if err != nil {
 		return nil, err
 	}
-	facade := cfg.facade(pub, direct.Own{Drainer: b.sub}, func(context.Context) error {
+	facade := cfg.facade(pub, direct.Own{Drainer: b.sub, TellTo: b.unseen.TellTo}, func(context.Context) error {
 		return errors.Join(pub.Close(), b.sub.Close(), closeClient())
 	})
 	if !cfg.DisableDLQ {
 		facade.DeadLetters = telling{store, b.sub}
 	}
-	facade.AddStats = b.addStats
+	facade.AddStats, facade.Observed = b.addStats, b.observed(store, cfg.DisableDLQ)
 	if b.Bus, err = eventbus.New(facade); err != nil {
 		return nil, err
 	}

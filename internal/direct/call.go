@@ -6,12 +6,19 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/router"
 )
 
 // Own marks the subscriber of a bus that made it itself: nobody has wrapped it,
 // so that nobody misses the messages that do not pass the channel.
-type Own struct{ router.Drainer }
+type Own struct {
+	router.Drainer
+
+	// TellTo, when not nil, is given what the transport is to call for each
+	// letter that it buried without the bus.
+	TellTo func(tell func(dlq.Letter))
+}
 
 // Call is an offer that a bus makes to its transport in the context of
 // Subscribe: to call the handler on the transport's own goroutine instead of

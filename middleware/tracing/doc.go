@@ -53,7 +53,7 @@
 //	leat.retries                         {retry}      by handler; see OnRetry
 //	leat.dead_letters                    {message}    by handler and reason; see OnBuried
 //	leat.lag, leat.dead_letters.waiting, leat.lanes.busy,
-//	leat.reconnections, leat.rebalances               asked of the bus; see Observe
+//	leat.consumers, leat.reconnections, leat.rebalances   asked of the bus; see Observe
 //
 // Their attributes are the system, topic, group, operation, handler, reason and
 // the kind of error: nothing that grows with the traffic. Of topics the first

@@ -23,6 +23,7 @@ const (
 	metricLag           = "leat.lag"
 	metricWaiting       = "leat.dead_letters.waiting"
 	metricLanesBusy     = "leat.lanes.busy"
+	metricConsumers     = "leat.consumers"
 	metricReconnections = "leat.reconnections"
 	metricRebalances    = "leat.rebalances"
 )

@@ -225,6 +225,7 @@ func TestObserve_AsksAtEachCollectionUntilStopped(t *testing.T) {
 		Lag:           func(context.Context) (int64, error) { return lag, nil },
 		DeadLetters:   func(context.Context) (int64, error) { return 3, nil },
 		LanesBusy:     func() int64 { return 2 },
+		Consumers:     func() int64 { return 1 },
 		Reconnections: func() int64 { return 4 },
 		Rebalances:    func() int64 { return 5 },
 	})
@@ -233,6 +234,7 @@ func TestObserve_AsksAtEachCollectionUntilStopped(t *testing.T) {
 	}
 	other, err := tracer.Observe(tracing.Observed{
 		Topic: "invoices", Lag: func(context.Context) (int64, error) { return 1, nil },
+		DeadLetters: func(context.Context) (int64, error) { return -1, nil }, // not known
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -245,7 +247,7 @@ func TestObserve_AsksAtEachCollectionUntilStopped(t *testing.T) {
 	lag = 8
 	sameCounts(t, "leat.lag", r.count(t, "leat.lag"), map[string]int64{orders: 8, invoices: 1})
 	for name, want := range map[string]int64{
-		"leat.dead_letters.waiting": 3, "leat.lanes.busy": 2, "leat.reconnections": 4, "leat.rebalances": 5,
+		"leat.dead_letters.waiting": 3, "leat.lanes.busy": 2, "leat.consumers": 1, "leat.reconnections": 4, "leat.rebalances": 5,
 	} {
 		sameCounts(t, name, r.count(t, name), map[string]int64{orders: want})
 	}
@@ -257,6 +259,26 @@ func TestObserve_AsksAtEachCollectionUntilStopped(t *testing.T) {
 	sameCounts(t, "leat.lag after stop", r.count(t, "leat.lag"), map[string]int64{invoices: 1})
 	if err := other(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestObserve_AddsUpTwoConsumersOfOneGroup(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for range 2 { // two buses in one process
+		tracer := r.tracer(tracing.Config{System: "kafka", Topic: "orders", Group: "billing"})
+		_, err := tracer.Observe(tracing.Observed{
+			Lag:       func(context.Context) (int64, error) { return 7, nil },
+			LanesBusy: func() int64 { return 2 }, Consumers: func() int64 { return 1 },
+			Reconnections: func() int64 { return 3 },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const orders = "messaging.consumer.group.name=billing,messaging.destination.name=orders,messaging.system=kafka"
+	for name, want := range map[string]int64{"leat.lag": 7, "leat.lanes.busy": 4, "leat.consumers": 2, "leat.reconnections": 6} {
+		sameCounts(t, name, r.count(t, name), map[string]int64{orders: want})
 	}
 }
 

@@ -16,14 +16,19 @@ type Observed struct {
 	// Topic and Group name what is observed. Empty means the Tracer's.
 	Topic, Group string
 
-	// Lag is the number of messages that the group has not been given yet.
+	// Lag is the number of messages that the group has not been given yet. A
+	// negative one is not known, and left out.
 	Lag func(context.Context) (int64, error)
 
-	// DeadLetters is the number of letters that wait in the dead letter queue.
+	// DeadLetters is the number of letters that wait in the dead letter queue;
+	// a negative one is not known.
 	DeadLetters func(context.Context) (int64, error)
 
 	// LanesBusy is the number of keys that are being handled at this moment.
 	LanesBusy func() int64
+
+	// Consumers is how many consumers of the group run here at this moment.
+	Consumers func() int64
 
 	// Reconnections counts, from the start of the process, the connections
 	// that were made again after a loss.
@@ -54,7 +59,10 @@ func (t *Tracer) Observe(o Observed) (stop func() error, err error) {
 		b.ask(m, metricWaiting, "{message}", "Number of letters that wait in the dead letter queue.", o.DeadLetters)
 	}
 	if o.LanesBusy != nil {
-		b.ask(m, metricLanesBusy, "{lane}", "Number of keys that are being handled.", sure(o.LanesBusy))
+		b.sum(m, metricLanesBusy, "{lane}", "Number of keys that are being handled.", o.LanesBusy)
+	}
+	if o.Consumers != nil {
+		b.sum(m, metricConsumers, "{consumer}", "Number of consumers that run.", o.Consumers)
 	}
 	if o.Reconnections != nil {
 		b.count(m, metricReconnections, "{reconnection}", "Number of connections made again after a loss.", o.Reconnections)
@@ -89,10 +97,25 @@ func (b *observation) ask(m metric.Meter, name, unit, what string, f func(contex
 	b.instruments = append(b.instruments, g)
 	b.asks = append(b.asks, func(ctx context.Context, o metric.Observer) error {
 		n, err := f(ctx)
-		if err == nil {
+		if err == nil && n >= 0 {
 			o.ObserveInt64(g, n, b.where)
 		}
 		return err
+	})
+}
+
+// sum is for what is added up over several observed things with the same
+// attributes: two consumers of a group in one process.
+func (b *observation) sum(m metric.Meter, name, unit, what string, f func() int64) {
+	c, err := m.Int64ObservableUpDownCounter(name, metric.WithUnit(unit), metric.WithDescription(what))
+	if err != nil {
+		b.err = errors.Join(b.err, err)
+		return
+	}
+	b.instruments = append(b.instruments, c)
+	b.asks = append(b.asks, func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(c, f(), b.where)
+		return nil
 	})
 }
 
@@ -116,8 +139,4 @@ func (b *observation) observe(ctx context.Context, o metric.Observer) error {
 		errs = append(errs, ask(ctx, o))
 	}
 	return errors.Join(errs...)
-}
-
-func sure(f func() int64) func(context.Context) (int64, error) {
-	return func(context.Context) (int64, error) { return f(), nil }
 }

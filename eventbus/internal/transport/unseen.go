@@ -16,10 +16,19 @@ type Unseen struct {
 	Dropped bool // there are no dead letters: what would be one is lost
 
 	last atomic.Int64
+	tell atomic.Pointer[func(dlq.Letter)]
 }
 
 // Died notes that an event was given up now. It serves as OnDead.
-func (u *Unseen) Died(dlq.Letter) { u.last.Store(time.Now().UnixNano()) }
+func (u *Unseen) Died(l dlq.Letter) {
+	u.last.Store(time.Now().UnixNano())
+	if tell := u.tell.Load(); tell != nil && !u.Dropped {
+		(*tell)(l)
+	}
+}
+
+// TellTo names who is told of the letters from now on.
+func (u *Unseen) TellTo(tell func(dlq.Letter)) { u.tell.Store(&tell) }
 
 // Reset forgets when the last one was.
 func (u *Unseen) Reset() { u.last.Store(0) }
