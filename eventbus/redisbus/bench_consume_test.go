@@ -15,6 +15,7 @@ import (
 	"github.com/leat-go/leat/codec"
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/redisbus"
+	"github.com/leat-go/leat/integration/rivals"
 )
 
 // decodeOne is what a handler of the rivals does to be fair: decode.
@@ -37,23 +38,23 @@ func consumeOne(b *testing.B, delay time.Duration) {
 		events = map[string]int{"leat": 20000, "stock": 200, "raw": 20000}
 	}
 	compare(b, events,
-		rival{"leat", func(_ *testing.B, n int) time.Duration { return x.ours(n, 1, 1, 0) }},
-		rival{"stock", func(_ *testing.B, n int) time.Duration { return x.stock(n, 1, 0) }},
-		rival{"raw", func(_ *testing.B, n int) time.Duration { return x.raw(n) }},
+		rival{"leat", func(n int) rivals.Cost { return x.ours(n, 1, 1, 0) }},
+		rival{"stock", func(n int) rivals.Cost { return x.stock(n, 1, 0) }},
+		rival{"raw", func(n int) rivals.Cost { return x.raw(n) }},
 	)
 }
 
 func BenchmarkConsume64LanesHandlerOf1ms(b *testing.B) {
 	x := newBench(b, 0)
 	compare(b, map[string]int{"leat": 10000, "stock": 300},
-		rival{"leat", func(_ *testing.B, n int) time.Duration { return x.ours(n, 1000, 64, time.Millisecond) }},
-		rival{"stock", func(_ *testing.B, n int) time.Duration { return x.stock(n, 1000, time.Millisecond) }},
+		rival{"leat", func(n int) rivals.Cost { return x.ours(n, 1000, 64, time.Millisecond) }},
+		rival{"stock", func(n int) rivals.Cost { return x.stock(n, 1000, time.Millisecond) }},
 	)
 }
 
 // ours measures the bus: n events that lie there, through router, decode and
 // one handler, until the last one is handled.
-func (x *bench) ours(n, keys, lanes int, work time.Duration) time.Duration {
+func (x *bench) ours(n, keys, lanes int, work time.Duration) rivals.Cost {
 	prefix := x.stream()
 	x.fillInto(prefix+":stream", n, keys)
 	reg := eventbus.NewRegistry()
@@ -75,10 +76,10 @@ func (x *bench) ours(n, keys, lanes int, work time.Duration) time.Duration {
 	})
 	x.check(err)
 	var ran sync.WaitGroup
-	began := time.Now()
-	ran.Go(func() { _ = bus.Run(context.Background()) })
-	<-done
-	took := time.Since(began)
+	took := rivals.Meter(func() {
+		ran.Go(func() { _ = bus.Run(context.Background()) })
+		<-done
+	})
 	_, err = bus.Shutdown(context.Background())
 	x.check(err)
 	ran.Wait()
@@ -96,7 +97,7 @@ func (x *bench) fillInto(stream string, n, keys int) {
 	}
 }
 
-func (x *bench) stock(n, keys int, work time.Duration) time.Duration {
+func (x *bench) stock(n, keys int, work time.Duration) rivals.Cost {
 	stream := x.stream()
 	x.fillInto(stream, n, keys)
 	r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
@@ -116,32 +117,32 @@ func (x *bench) stock(n, keys int, work time.Duration) time.Duration {
 		return nil
 	})
 	var ran sync.WaitGroup
-	began := time.Now()
-	ran.Go(func() { _ = r.Run(context.Background()) })
-	<-done
-	took := time.Since(began)
+	took := rivals.Meter(func() {
+		ran.Go(func() { _ = r.Run(context.Background()) })
+		<-done
+	})
 	x.check(r.Close())
 	ran.Wait()
 	return took
 }
 
 // raw is the loop that one would write by hand: read 100, handle, acknowledge.
-func (x *bench) raw(n int) time.Duration {
+func (x *bench) raw(n int) rivals.Cost {
 	stream := x.stream()
 	x.fillInto(stream, n, 1)
 	client, ctx := x.client(), context.Background()
-	began := time.Now()
-	x.check(client.XGroupCreate(ctx, stream, "g", "0").Err())
-	for handled := 0; handled < n; {
-		read, err := client.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{stream, ">"}, Count: 100, Block: -1}).Result()
-		x.check(err)
-		ids := make([]string, 0, 100)
-		for _, m := range read[0].Messages {
-			x.check(decodeOne([]byte(m.Values["payload"].(string))))
-			ids = append(ids, m.ID)
-			handled++
+	return rivals.Meter(func() {
+		x.check(client.XGroupCreate(ctx, stream, "g", "0").Err())
+		for handled := 0; handled < n; {
+			read, err := client.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{stream, ">"}, Count: 100, Block: -1}).Result()
+			x.check(err)
+			ids := make([]string, 0, 100)
+			for _, m := range read[0].Messages {
+				x.check(decodeOne([]byte(m.Values["payload"].(string))))
+				ids = append(ids, m.ID)
+				handled++
+			}
+			x.check(client.XAck(ctx, stream, "g", ids...).Err())
 		}
-		x.check(client.XAck(ctx, stream, "g", ids...).Err())
-	}
-	return time.Since(began)
+	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/redisbus"
+	"github.com/leat-go/leat/integration/rivals"
 )
 
 func BenchmarkEndToEnd(b *testing.B) { endToEnd(b, 0) }
@@ -31,18 +32,18 @@ func endToEnd(b *testing.B, delay time.Duration) {
 	if testing.Short() {
 		events = map[string]int{"leat": 1000, "stock": 100}
 	}
-	each := func(start func() line) func(*testing.B, int) time.Duration {
-		return func(_ *testing.B, n int) time.Duration {
+	each := func(start func() line) func(int) rivals.Cost {
+		return func(n int) rivals.Cost {
 			l := start()
 			defer l.stop()
-			began := time.Now()
-			for sent := 0; sent < n; sent += 100 {
-				l.publish(sent, 100)
-			}
-			for range n {
-				<-l.handled
-			}
-			return time.Since(began)
+			return rivals.Meter(func() {
+				for sent := 0; sent < n; sent += 100 {
+					l.publish(sent, 100)
+				}
+				for range n {
+					<-l.handled
+				}
+			})
 		}
 	}
 	compare(b, events, rival{"leat", each(x.ourLine)}, rival{"stock", each(x.stockLine)})

@@ -3,7 +3,6 @@ package redisbus_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,45 +16,29 @@ import (
 	"github.com/leat-go/leat/eventbus/redisbus"
 	"github.com/leat-go/leat/integration/brokers"
 	"github.com/leat-go/leat/integration/proxy"
+	"github.com/leat-go/leat/integration/rivals"
 )
 
-// The benchmarks run leat, the stock adapter and bare go-redis in turn, in one
-// run and on one server, round after round, and report the ratios of the
-// medians: other programs on the machine hit all three alike. -benchtime=1x
-// is enough for that; the times of the testing package itself mean nothing.
+// The benchmarks run leat, the stock adapter and bare go-redis in turn; see
+// package rivals for the metrics.
 //
 //	go test -run=NONE -bench=. -benchtime=1x ./eventbus/redisbus
 
-type rival struct {
-	name string
-	run  func(b *testing.B, n int) time.Duration // for n events
+const rounds = 7
+
+// compare runs rivals whose rounds need no more than a clock.
+func compare(b *testing.B, events map[string]int, each ...rival) {
+	b.Helper()
+	all := make([]rivals.Rival, len(each))
+	for i, r := range each {
+		all[i] = rivals.Rival{Name: r.name, Events: events[r.name], Run: func(n int) rivals.Cost { return r.run(n) }}
+	}
+	rivals.Compare(b, rounds, all...)
 }
 
-// compare runs the rivals in interleaved rounds and reports events a second
-// and the ratios of leat to the others.
-func compare(b *testing.B, events map[string]int, rivals ...rival) {
-	b.Helper()
-	const rounds = 7
-	for b.Loop() {
-		rates := map[string][]float64{}
-		for range rounds {
-			for _, r := range rivals {
-				n := events[r.name]
-				rates[r.name] = append(rates[r.name], float64(n)/r.run(b, n).Seconds())
-			}
-		}
-		median := func(name string) float64 {
-			slices.Sort(rates[name])
-			return rates[name][rounds/2]
-		}
-		for _, r := range rivals {
-			b.ReportMetric(median(r.name), r.name+"/s")
-			if r.name != "leat" {
-				b.ReportMetric(median("leat")/median(r.name), "x-"+r.name)
-			}
-		}
-		b.ReportMetric(0, "ns/op")
-	}
+type rival struct {
+	name string
+	run  func(n int) rivals.Cost
 }
 
 type benchEvent struct {
@@ -164,14 +147,14 @@ func publishBatches(b *testing.B, delay time.Duration) {
 		batch[i] = benchMessage("")
 	}
 	ours, stock, raw := x.publisher(), x.stockPublisher(), x.client()
-	each := func(publish func(stream string) error) func(*testing.B, int) time.Duration {
-		return func(_ *testing.B, n int) time.Duration {
+	each := func(publish func(stream string) error) func(int) rivals.Cost {
+		return func(n int) rivals.Cost {
 			stream := x.stream()
-			began := time.Now()
-			for range n / len(batch) {
-				x.check(publish(stream))
-			}
-			return time.Since(began)
+			return rivals.Meter(func() {
+				for range n / len(batch) {
+					x.check(publish(stream))
+				}
+			})
 		}
 	}
 	events := map[string]int{"leat": 20000, "stock": 2000, "raw": 20000}
@@ -200,22 +183,22 @@ func manyPublishers(b *testing.B, delay time.Duration) {
 	b.Helper()
 	x := newBench(b, delay)
 	ours, stock := x.publisher(), x.stockPublisher()
-	each := func(p message.Publisher) func(*testing.B, int) time.Duration {
-		return func(_ *testing.B, n int) time.Duration {
+	each := func(p message.Publisher) func(int) rivals.Cost {
+		return func(n int) rivals.Cost {
 			stream := x.stream()
-			began := time.Now()
-			var wg sync.WaitGroup
-			for range 64 {
-				wg.Go(func() {
-					for range n / 64 {
-						if err := p.Publish(stream, benchMessage("")); err != nil {
-							b.Error(err)
+			return rivals.Meter(func() {
+				var wg sync.WaitGroup
+				for range 64 {
+					wg.Go(func() {
+						for range n / 64 {
+							if err := p.Publish(stream, benchMessage("")); err != nil {
+								b.Error(err)
+							}
 						}
-					}
-				})
-			}
-			wg.Wait()
-			return time.Since(began)
+					})
+				}
+				wg.Wait()
+			})
 		}
 	}
 	compare(b, map[string]int{"leat": 12800, "stock": 12800}, rival{"leat", each(ours)}, rival{"stock", each(stock)})
