@@ -137,6 +137,7 @@ func TestBus_ExchangeTypesAndBindings(t *testing.T) {
 		{"transient and auto-deleted", rabbitbus.Config{Transient: true, AutoDelete: true}, []int{0, 1, 2}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			c.cfg.ExchangeName = name(t, url, "types")
 			bus, recorder := open(t, c.cfg)
 			published := events()
@@ -160,6 +161,7 @@ func TestBus_BindingsAtRunTime(t *testing.T) {
 	address := brokers.RabbitMQ(t)
 	for _, kind := range []rabbitbus.ExchangeType{rabbitbus.ExchangeTopic, rabbitbus.ExchangeDirect, rabbitbus.ExchangeHeaders} {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			proxied, p := throughProxy(t, address)
 			bus, recorder := open(t, rabbitbus.Config{URL: proxied, ExchangeName: name(t, address, "bind"), ExchangeType: kind, NoDefaultBinding: true})
 			shipped := eventbus.TypeFor[orderShipped]()

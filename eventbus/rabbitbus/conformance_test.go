@@ -38,6 +38,7 @@ func TestConformance(t *testing.T) {
 		}},
 	} {
 		t.Run(string(c.kind), func(t *testing.T) {
+			t.Parallel()
 			admin := raw(t, address)
 			injector := newPublisher(t, rabbitbus.PublisherConfig{Client: connect(t, address)})
 			eventbustest.Run(t, eventbustest.Harness{

@@ -57,9 +57,13 @@
 //
 // # What can be lost or doubled
 //
-// Delivered twice: what was being handled at a crash or a lost connection, and
-// what was acknowledged within AckDelay before it; an event whose outcome was
-// unknown and that was published again.
+// Delivered twice: what was being handled at a crash, and what was acknowledged
+// within AckDelay before it; what was being handled when a connection was lost and
+// went to another process; an event whose outcome was unknown and that was
+// published again.
+//
+// Out of order: an event whose outcome was unknown may come after what its
+// publisher published next.
 //
 // Lost: what a queue held that somebody deleted or purged; in Transient exchanges
 // and queues, everything at a restart; events published before a group's queue
@@ -70,7 +74,11 @@
 //
 // The dead letter queue is a queue: to look at letters is to take them and put
 // them back, which marks them as redelivered and keeps other lookers waiting for
-// that moment ([Store]). A listing is in memory as a whole.
+// that moment ([Store]). A look at many letters takes them all, since a quorum
+// queue would change their order otherwise; in memory are some megabytes of them.
+//
+// An alarm for memory or disk lets consumers go on, but not burials, which publish:
+// they are tried again until it is over.
 //
 // # What Close closes
 //
@@ -80,12 +88,14 @@
 //
 // # Versions
 //
-// Developed and run against 3.10. What newer brokers do differently:
+// Developed and run against 3.10. What newer brokers do differently is handled,
+// and tested on a scripted server rather than on such a broker:
 //   - since 4.0 a quorum queue has a delivery limit by default: ours is always
 //     set, to the same 20, and on the queue of letters to a number that is never
 //     reached;
 //   - before 4.3 every return to the queue counts as a delivery, a shutdown's too:
-//     MaxDeliveries has room for it;
+//     MaxDeliveries has room for it. Since then only what failed counts
+//     (x-delivery-count), and what was handed back does not (x-acquired-count);
 //   - since 4.3 an acknowledgement that times out cancels the consumer instead of
 //     closing the channel: both are handled, the former as any cancellation;
 //   - since 4.3 transient queues that are not exclusive are refused: Transient

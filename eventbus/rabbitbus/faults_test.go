@@ -302,6 +302,15 @@ func TestFaults_AnswerThatNeverComesIsUnknownAtTheDeadline(t *testing.T) {
 	if len(errs) != 2 || !errors.Is(errs[0], rabbitbus.ErrUnknown) || !errors.Is(errs[1], context.DeadlineExceeded) {
 		t.Errorf("%v, want ErrUnknown and DeadlineExceeded", errs)
 	}
+	impatient := newPublisher(t, rabbitbus.PublisherConfig{Client: connect(t, address), ConfirmTimeout: 100 * time.Millisecond})
+	publish(t, impatient, topic, msg("in time", "k"))
+	away, q := throughProxy(t, address)
+	impatient = newPublisher(t, rabbitbus.PublisherConfig{Client: connect(t, away), ConfirmTimeout: 100 * time.Millisecond})
+	q.Stall(proxy.Both)
+	if err := impatient.Publish(topic, msg("without a deadline", "k")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want DeadlineExceeded after ConfirmTimeout", err)
+	}
+	q.Flow(proxy.Both)
 	p.Flow(proxy.Both)
 	publish(t, pub, topic, msg("after", "k"))
 }

@@ -59,6 +59,7 @@ func TestList_LooksAgainForWhatItHasNoRoomFor(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []QueueType{QueueQuorum, QueueClassic} {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			s, ids := manyLetters(t, TopologyConfig{QueueType: kind}, 40, 6000) // some ten letters
 			reversed := slices.Clone(ids)
 			slices.Reverse(reversed)

@@ -53,7 +53,7 @@ func TestNewer_DeliveryLimitIsDeclared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer bus.Shutdown(context.Background())
+	defer func() { _, _ = bus.Shutdown(context.Background()) }()
 	name := short("x-delivery-limit")
 	for queue, limit := range map[string][]byte{
 		"fake.g":     binary.BigEndian.AppendUint64(append(name, 'l'), rabbitbus.DefaultDeliveryLimit),

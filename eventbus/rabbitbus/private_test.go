@@ -8,7 +8,7 @@ import (
 
 // What needs rabbitmqctl, signals, or a certificate as a password, runs on one
 // broker of its own: a start takes ten seconds, on a busy machine a minute.
-func TestPrivateBroker(t *testing.T) {
+func TestPrivateBroker(t *testing.T) { //nolint:tparallel // they restart the one broker
 	t.Parallel()
 	broker := brokers.StartRabbitMQ(t, brokers.RabbitMQOptions{External: true})
 	t.Run("Refusals", func(t *testing.T) { testRefusals(t, broker) })

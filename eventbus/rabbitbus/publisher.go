@@ -189,11 +189,6 @@ func (p *Publisher) publish(ctx context.Context, topic string, to destination, m
 	if err := ctx.Err(); err != nil {
 		return transport.All(len(msgs), fmt.Errorf("rabbitbus: publish to %q: not sent: %w", topic, context.Cause(ctx)))
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, p.cfg.ConfirmTimeout)
-		defer cancel()
-	}
 	req, invalid := p.prepare(topic, to, msgs)
 	if len(req.items) == 0 {
 		return invalid
@@ -203,7 +198,10 @@ func (p *Publisher) publish(ctx context.Context, topic string, to destination, m
 
 // prepare encodes the messages. Those that cannot be are refused alone.
 func (p *Publisher) prepare(topic string, to destination, msgs []*message.Message) (*request, []error) {
-	req := &request{topic: topic, plan: to.plan, items: make([]publishing, 0, len(msgs)), done: make(chan struct{})}
+	req := &request{topic: topic, plan: to.plan, done: make(chan struct{})}
+	if req.items = req.sole.item[:0]; len(msgs) > 1 {
+		req.items = make([]publishing, 0, len(msgs))
+	}
 	var invalid []error
 	for i, m := range msgs {
 		item, err := encode(topic, m, p.cfg.Topology.Transient)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/leat-go/leat/eventbus/internal/transport"
 )
@@ -22,6 +23,11 @@ type request struct {
 	outcomes []bool  // which items have theirs; nil until the caller might leave
 	open     int     // items without an outcome
 	done     chan struct{}
+
+	sole struct { // room for the calls with one message, which are most
+		item    [1]publishing
+		outcome [1]bool
+	}
 }
 
 // resolve notes the outcome of an item; nil is confirmed.
@@ -29,7 +35,9 @@ func (r *request) resolve(i int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.outcomes == nil {
-		r.outcomes = make([]bool, len(r.items))
+		if r.outcomes = r.sole.outcome[:]; len(r.items) > 1 {
+			r.outcomes = make([]bool, len(r.items))
+		}
 	}
 	if r.outcomes[i] {
 		return
@@ -53,7 +61,8 @@ func (r *request) resolveFrom(i int, err error) {
 	}
 }
 
-// submit queues the request and waits for its outcome, or for the end of ctx.
+// submit queues the request and waits for its outcome, for the end of ctx, or
+// where that has none, for ConfirmTimeout.
 func (p *Publisher) submit(ctx context.Context, req *request) []error {
 	p.mu.Lock()
 	if p.closed {
@@ -70,12 +79,21 @@ func (p *Publisher) submit(ctx context.Context, req *request) []error {
 	p.mu.Unlock()
 	signal(p.wake)
 
+	var late <-chan time.Time
+	if _, ok := ctx.Deadline(); !ok {
+		timer := time.NewTimer(p.cfg.ConfirmTimeout)
+		defer timer.Stop()
+		late = timer.C
+	}
+	cause := context.DeadlineExceeded
 	select {
 	case <-req.done:
 		return req.errs
 	case <-ctx.Done():
+		cause = context.Cause(ctx)
+	case <-late:
 	}
-	p.abandon(req, context.Cause(ctx))
+	p.abandon(req, cause)
 	<-req.done
 	return req.errs
 }

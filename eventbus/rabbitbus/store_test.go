@@ -193,6 +193,7 @@ func TestStore_LettersOfTheBroker_LengthAndLimit(t *testing.T) {
 		{"delivery_limit", rabbitbus.TopologyConfig{DeliveryLimit: 2}},
 	} {
 		t.Run(string(c.topology.QueueType)+" "+string(c.reason), func(t *testing.T) {
+			t.Parallel()
 			exchange := name(t, url, "buries")
 			client := connect(t, url)
 			if err := newSubscriber(t, rabbitbus.SubscriberConfig{Client: client, Topology: c.topology}).SubscribeInitialize(exchange); err != nil {

@@ -49,7 +49,10 @@ var kinds = []rabbitbus.QueueType{rabbitbus.QueueQuorum, rabbitbus.QueueClassic}
 func each(t *testing.T, f func(t *testing.T, topology rabbitbus.TopologyConfig)) {
 	t.Helper()
 	for _, kind := range kinds {
-		t.Run(string(kind), func(t *testing.T) { f(t, rabbitbus.TopologyConfig{QueueType: kind}) })
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			f(t, rabbitbus.TopologyConfig{QueueType: kind})
+		})
 	}
 }
 
@@ -210,59 +213,63 @@ func TestSubscriber_ContextOutlivesSubscribeAndEndsWithTheMessage(t *testing.T) 
 }
 
 func TestSubscriber_DrainHandsBackWhatIsNotFinished(t *testing.T) {
-	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
-		t.Helper()
-		leaktest.Check(t)
-		url := brokers.RabbitMQ(t)
-		topic := name(t, url, "drain")
-		client := connect(t, url)
-		sub := newSubscriber(t, rabbitbus.SubscriberConfig{Client: client, Topology: topology, Concurrency: 2, PrefetchCount: 20})
-		out := subscribe(t, sub, topic)
-		publish(t, newPublisher(t, rabbitbus.PublisherConfig{Client: connect(t, url)}), topic, batch(10, "")...)
-		var handled []string
-		for range 4 {
-			m := next(t, out)
-			handled = append(handled, m.UUID)
-			m.Ack()
+	for _, kind := range kinds {
+		t.Run(string(kind), func(t *testing.T) { drainHandsBack(t, rabbitbus.TopologyConfig{QueueType: kind}) })
+	}
+}
+
+func drainHandsBack(t *testing.T, topology rabbitbus.TopologyConfig) {
+	t.Helper()
+	leaktest.Check(t)
+	url := brokers.RabbitMQ(t)
+	topic := name(t, url, "drain")
+	client := connect(t, url)
+	sub := newSubscriber(t, rabbitbus.SubscriberConfig{Client: client, Topology: topology, Concurrency: 2, PrefetchCount: 20})
+	out := subscribe(t, sub, topic)
+	publish(t, newPublisher(t, rabbitbus.PublisherConfig{Client: connect(t, url)}), topic, batch(10, "")...)
+	var handled []string
+	for range 4 {
+		m := next(t, out)
+		handled = append(handled, m.UUID)
+		m.Ack()
+	}
+	finishing, stuck := next(t, out), next(t, out)
+	eventually(t, "the rest has arrived", func() bool { s := sub.Stats(); return s.InFlight == 6 && s.Acked == 4 })
+	drained := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	go func() {
+		report, err := sub.Drain(ctx)
+		if report.Finished != 1 || report.HandedBack != 5 {
+			t.Errorf("report %+v, want 1 finished and 5 handed back", report)
 		}
-		finishing, stuck := next(t, out), next(t, out)
-		eventually(t, "the rest has arrived", func() bool { s := sub.Stats(); return s.InFlight == 6 && s.Acked == 4 })
-		drained := make(chan error, 1)
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		defer cancel()
-		go func() {
-			report, err := sub.Drain(ctx)
-			if report.Finished != 1 || report.HandedBack != 5 {
-				t.Errorf("report %+v, want 1 finished and 5 handed back", report)
-			}
-			drained <- err
-		}()
-		<-time.After(20 * time.Millisecond)
-		if finishing.Context().Err() != nil {
-			t.Error("the context ended before the deadline")
-		}
-		finishing.Ack()
-		handled = append(handled, finishing.UUID)
-		<-stuck.Context().Done()
-		if err := <-drained; err == nil {
-			t.Error("no error although a handler outlived the deadline")
-		}
-		again := newSubscriber(t, rabbitbus.SubscriberConfig{Client: client, Topology: topology})
-		out = subscribe(t, again, topic)
-		var rest []string
-		for range 5 {
-			m := next(t, out)
-			rest = append(rest, m.UUID)
-			m.Ack()
-		}
-		none(t, out, 50*time.Millisecond)
-		if got := slices.Sorted(slices.Values(append(handled, rest...))); len(slices.Compact(got)) != 10 {
-			t.Errorf("handled %v then %v, want each once", handled, rest)
-		}
-		if !slices.IsSorted(rest) {
-			t.Errorf("handed back in the order %v, want it kept", rest)
-		}
-	})
+		drained <- err
+	}()
+	<-time.After(20 * time.Millisecond)
+	if finishing.Context().Err() != nil {
+		t.Error("the context ended before the deadline")
+	}
+	finishing.Ack()
+	handled = append(handled, finishing.UUID)
+	<-stuck.Context().Done()
+	if err := <-drained; err == nil {
+		t.Error("no error although a handler outlived the deadline")
+	}
+	again := newSubscriber(t, rabbitbus.SubscriberConfig{Client: client, Topology: topology})
+	out = subscribe(t, again, topic)
+	var rest []string
+	for range 5 {
+		m := next(t, out)
+		rest = append(rest, m.UUID)
+		m.Ack()
+	}
+	none(t, out, 50*time.Millisecond)
+	if got := slices.Sorted(slices.Values(append(handled, rest...))); len(slices.Compact(got)) != 10 {
+		t.Errorf("handled %v then %v, want each once", handled, rest)
+	}
+	if !slices.IsSorted(rest) {
+		t.Errorf("handed back in the order %v, want it kept", rest)
+	}
 }
 
 func TestSubscriber_IdleStopsAtOnce(t *testing.T) {
