@@ -16,6 +16,7 @@ type batch struct {
 	records []kgo.Record
 	refused []error // before sending; nil: none
 	n       int     // of the refused
+	sent    []*kgo.Record
 
 	mu      sync.Mutex
 	left    int     // not answered
@@ -62,41 +63,36 @@ func (b *batch) refuse(i int, err error) {
 // send hands the records to the client and waits for the answers, or for the
 // end of ctx. The client gets a context that never ends: it looks at the first
 // of a partition's contexts only, and would fail everybody's records with it.
-func (b *batch) send(ctx context.Context, client *kgo.Client, room *room, forget func(string, error)) []error {
-	toSend := make([]*kgo.Record, 0, len(b.records)-b.n)
+func (b *batch) send(ctx context.Context, client *kgo.Client, gather *gather, forget func(string, error)) []error {
+	live := context.WithValue(context.WithoutCancel(ctx), batchKey{}, b)
+	b.sent = make([]*kgo.Record, 0, len(b.records)-b.n)
 	for i := range b.records {
 		if b.refused == nil || b.refused[i] == nil {
-			toSend = append(toSend, &b.records[i])
+			b.records[i].Context = live
+			b.sent = append(b.sent, &b.records[i])
 		}
 	}
-	if len(toSend) == 0 {
+	b.left = len(b.sent)
+	if b.left == 0 {
 		return b.refused
 	}
-	if err := room.take(ctx, len(toSend)); err != nil {
-		return b.merge(func(int) error {
-			return notSent(b.topic, fmt.Errorf("the buffer is full: %w", err))
-		})
+	room := gather.room
+	if err := room.take(ctx, b.left); err != nil {
+		return b.unsent(fmt.Errorf("the buffer is full: %w", err))
 	}
-	b.left = len(toSend)
-	live := context.WithValue(context.WithoutCancel(ctx), batchKey{}, b)
-	if len(toSend) < crowdBatch && room.crowded() {
-		// Others fill the same request meanwhile: one request a message would be
-		// what the broker does most of the time.
-		for _, r := range toSend {
-			client.Produce(live, r, func(r *kgo.Record, err error) {
-				room.give(1)
-				b.answered(kgo.ProduceResults{{Record: r, Err: err}})
-			})
-		}
-	} else {
+	gathered := len(b.sent) < crowdBatch && gather.add(b, room.crowded())
+	if !gathered {
 		go func() {
-			defer room.give(len(toSend))
-			b.answered(client.ProduceSync(live, toSend...))
+			defer room.give(len(b.sent))
+			b.answered(client.ProduceSync(live, b.sent...)...)
 		}()
 	}
 	select {
 	case <-b.answers:
 	case <-ctx.Done():
+		if gathered && gather.withdraw(b) {
+			return b.unsent(context.Cause(ctx))
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -120,6 +116,10 @@ func (b *batch) send(ctx context.Context, client *kgo.Client, room *room, forget
 	return b.merge(b.outcome)
 }
 
+func (b *batch) unsent(err error) []error {
+	return b.merge(func(int) error { return notSent(b.topic, err) })
+}
+
 // outcome is what an answered record's message gets. It is called with mu held.
 func (b *batch) outcome(i int) error {
 	if b.errs == nil {
@@ -128,7 +128,7 @@ func (b *batch) outcome(i int) error {
 	return published(b.topic, b.errs[i])
 }
 
-func (b *batch) answered(results kgo.ProduceResults) {
+func (b *batch) answered(results ...kgo.ProduceResult) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.left -= len(results); b.left == 0 {
@@ -188,15 +188,6 @@ type room struct {
 	waiting bool
 	freed   chan struct{} // closed and made anew when room is given back to who waits
 }
-
-const (
-	// crowd is from how many messages under way on a small one waits for company.
-	crowd = 32
-
-	// crowdBatch is what a small call is: the linger costs it more than requests
-	// cost the broker.
-	crowdBatch = 8
-)
 
 // crowded reports whether many messages of others are under way.
 func (r *room) crowded() bool {

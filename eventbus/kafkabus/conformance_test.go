@@ -68,7 +68,7 @@ func TestConformance(t *testing.T) {
 				RecoveryTime:     2 * session,
 				Secrets:          []string{brokers.KafkaPassword},
 				IgnoreGoroutines: []string{"twmb/franz-go", "integration/proxy"},
-				Serial:           true,
+				Small:            raced || !c.given, // of full size once
 			})
 		})
 	}

@@ -61,9 +61,9 @@ func checkClient(config string, client *kgo.Client) []error {
 //
 // It may be used from many goroutines.
 type Publisher struct {
-	cfg   PublisherConfig
-	order []string
-	room  *room
+	cfg    PublisherConfig
+	order  []string
+	gather *gather
 
 	mu     sync.RWMutex
 	closed bool
@@ -88,7 +88,7 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 		limit = DefaultMaxBufferedRecords
 	}
 	return &Publisher{
-		cfg: cfg, order: wire.Order(), room: newRoom(int(limit) / 2), known: make(map[string]struct{}),
+		cfg: cfg, order: wire.Order(), gather: newGather(cfg.Client, newRoom(int(limit)/2)), known: make(map[string]struct{}),
 	}, nil
 }
 
@@ -167,7 +167,7 @@ func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*mess
 			b.refuse(i, notSent(topic, err))
 		}
 	}
-	return b.send(ctx, p.cfg.Client, p.room, p.forget)
+	return b.send(ctx, p.cfg.Client, p.gather, p.forget)
 }
 
 func notSent(topic string, err error) error {

@@ -2,6 +2,8 @@ package kafkabus_test
 
 import (
 	"errors"
+	"hash/crc32"
+	"strconv"
 	"testing"
 	"time"
 
@@ -30,6 +32,7 @@ func (l lenient) Close() error {
 // Watermill's own suite for every Pub/Sub.
 func TestWatermillSuite(t *testing.T) {
 	brokers.KafkaBrokers(t)
+	run := name("suite")
 	withGroup := func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
 		t.Helper()
 		client := shared(t)
@@ -49,9 +52,10 @@ func TestWatermillSuite(t *testing.T) {
 		GuaranteedOrder:                     true,
 		GuaranteedOrderWithSingleSubscriber: true,
 		Persistent:                          true,
+		ForceShort:                          raced,
 	}, func(t *testing.T) (message.Publisher, message.Subscriber) {
 		t.Helper()
-		return withGroup(t, name("suite"))
+		return withGroup(t, run+"."+strconv.Itoa(int(crc32.ChecksumIEEE([]byte(t.Name()))))) // each test goes on where it stopped
 	}, withGroup)
 }
 
