@@ -6,18 +6,20 @@ MAKEFLAGS += --no-print-directory
 
 GO ?= go
 BIN      := bin
-ONLY     ?= redis#        brokers that `make test` starts: redis,rabbit,kafka
+ONLY     ?= redis,rabbit,kafka# brokers that `make test` and `make bench` start
 BROKERS  ?= redis,rabbit,kafka# brokers that `make brokers` starts
 PKGS     ?= ./...#        packages that test, bench and fuzz look at
 FUZZTIME ?= 30s#          per fuzz target
 BENCH    ?= .#            benchmarks to run, a regular expression
 TESTARGS ?=#              more flags for go test, such as -run=TestX -count=1
-TIMEOUT  ?= 10m#          per package
+TIMEOUT  ?= 20m#          per package
 
 GOLANGCI_VERSION    := v2.12.2
 GOVULNCHECK_VERSION := v1.1.4
 
 only  := $(subst $() ,,$(ONLY))
+# What is measured in part is not written.
+page  := $(if $(filter-out .,$(BENCH))$(filter-out ./...,$(PKGS))$(TESTARGS),,-page docs/benchmarks.md)
 tests  = $(GO) test -json -timeout=$(TIMEOUT) $(TESTARGS)
 
 ##@ Every day
@@ -70,8 +72,9 @@ cover: ## measure which statements the tests reach; writes coverage.html
 	@$(GO) tool cover -func=coverage.out | tail -n 1
 
 .PHONY: bench
-bench: $(BIN)/benchtable ## run the benchmarks of PKGS that match BENCH, print a table with ratios
-	@$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -timeout=60m $(TESTARGS) $(PKGS) | $(BIN)/benchtable
+bench: $(BIN)/benchtable ## run the benchmarks of PKGS that match BENCH, with ratios; all of them: write docs/benchmarks.md
+	@LEAT_TEST_REQUIRE=$(only) $(GO) run ./integration/cmd/brokers run -only=$(only) -- \
+		$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -timeout=60m $(TESTARGS) $(PKGS) | $(BIN)/benchtable $(page)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target of PKGS for FUZZTIME

@@ -1,12 +1,14 @@
 // Command benchtable reads the output of `go test -bench` on standard input and
 // prints it as a table by package: nanoseconds, bytes and allocations per
 // operation, and how each variant of a benchmark compares with its first one in
-// the same run. With -count, it shows the median. Other lines, failures above
+// the same run, or with its rivals (see package rivals). With -count, it shows the
+// median. With -page it writes the table as Markdown, too. Other lines, failures above
 // all, pass through; the exit code is 1 when there was one, or no benchmark.
 package main
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +18,12 @@ import (
 	"text/tabwriter"
 )
 
-func main() { os.Exit(run(os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	page := flag.String("page", "", "write the table to this Markdown file, and the comparisons into the README's part of it")
+	readme := flag.String("readme", "README.md", "the README")
+	flag.Parse()
+	os.Exit(run(os.Stdin, os.Stdout, os.Stderr, *page, *readme))
+}
 
 // row is one benchmark with all its runs.
 type row struct {
@@ -25,10 +32,10 @@ type row struct {
 }
 
 // run prints the table and returns the exit code.
-func run(in io.Reader, out, progress io.Writer) int {
+func run(in io.Reader, out, progress io.Writer, page, readme string) int {
 	var rows []*row
 	byName := map[string]*row{}
-	pkg, failed := "", false
+	pkg, cpu, failed := "", "", false
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<24)
 	for lines.Scan() {
@@ -46,6 +53,8 @@ func run(in io.Reader, out, progress io.Writer) int {
 			}
 		case strings.HasPrefix(line, "pkg: "):
 			pkg = strings.TrimPrefix(strings.TrimPrefix(line, "pkg: "), "github.com/leat-go/leat/")
+		case strings.HasPrefix(line, "cpu: "):
+			cpu = strings.TrimPrefix(line, "cpu: ")
 		case noise(line):
 		default:
 			failed = failed || strings.HasPrefix(line, "FAIL") || strings.HasPrefix(line, "--- FAIL") || strings.HasPrefix(line, "panic:")
@@ -59,6 +68,12 @@ func run(in io.Reader, out, progress io.Writer) int {
 	table(out, rows)
 	if failed || len(rows) == 0 {
 		return 1
+	}
+	if page != "" {
+		if err := write(page, readme, cpu, rows); err != nil {
+			fmt.Fprintln(out, "benchtable:", err)
+			return 1
+		}
 	}
 
 	return 0
@@ -155,6 +170,9 @@ func others(r *row) string {
 }
 
 func number(v float64) string {
+	if v < 1 {
+		return strconv.FormatFloat(v, 'g', 2, 64)
+	}
 	if v < 100 {
 		return strconv.FormatFloat(v, 'f', 1, 64)
 	}
