@@ -48,7 +48,7 @@ type Config struct {
 	// DeadLetters keeps what handlers gave up on, and stays the caller's. Nil
 	// means a dlq.MemStore of the bus's own.
 	DeadLetters dlq.Store
-	// MaxDeadLetters bounds that store; 0 means its default. A full store
+	// MaxDeadLetters bounds that store; 0 means dlq.DefaultMemMax. A full store
 	// takes no more: the Publish whose event cannot be buried waits, until there
 	// is room or its context ends.
 	MaxDeadLetters int

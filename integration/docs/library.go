@@ -82,6 +82,16 @@ func Load(ctx context.Context, root string) (*Library, error) {
 	return l, nil
 }
 
+// Types returns what a package exports, with the values of its constants.
+func (l *Library) Types(path string) (*types.Package, error) {
+	p, err := l.importer(token.NewFileSet()).Import(path)
+	if err != nil {
+		return nil, fmt.Errorf("docs: %w", err)
+	}
+
+	return p, nil
+}
+
 // importer reads the packages' export data.
 func (l *Library) importer(fset *token.FileSet) types.Importer {
 	return importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
