@@ -73,7 +73,7 @@ func TestService_SIGTERMInTheMiddleOfTheTraffic(t *testing.T) {
 	start := func(process string) (p *exec.Cmd, address string) {
 		p = exec.CommandContext(t.Context(), binary)
 		p.Env = append(os.Environ(), "SERVICE_ADDR=127.0.0.1:0", "SERVICE_BUS=redis", "SERVICE_URL="+url, "SERVICE_TOPIC="+topic,
-			"SERVICE_INSTANCE=pod-0", "SERVICE_CONCURRENCY=4", "SERVICE_WORK=10ms", "SERVICE_LINGER=1s")
+			"SERVICE_INSTANCE=pod-0", "SERVICE_CONCURRENCY=4", "SERVICE_WORK=10ms", "SERVICE_LINGER=500ms")
 		out, err := p.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -110,7 +110,7 @@ func TestService_SIGTERMInTheMiddleOfTheTraffic(t *testing.T) {
 	gone := make(chan struct{})
 	for range 4 {
 		crowd.Go(func() {
-			for pace := time.NewTicker(6 * time.Millisecond); ; {
+			for pace := time.NewTicker(8 * time.Millisecond); ; {
 				select {
 				case <-gone:
 					pace.Stop()
@@ -202,6 +202,9 @@ func account(t *testing.T, b *book, c *customers) {
 	}
 	if sum != events {
 		t.Errorf("%d deliveries were handled to the end, of %d events", sum, events)
+	}
+	if len(c.refused) > 0 {
+		t.Errorf("%d orders were refused by a process that could still publish", len(c.refused))
 	}
 	// It was in the middle: each process left work, which the next one did.
 	for _, process := range []string{"first", "second", "third"} {
