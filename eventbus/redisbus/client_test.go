@@ -176,7 +176,7 @@ func TestOpenClient_TLSAndACLUserWorkEndToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := connect(t, server.URL())
-	if err := admin.Do(t.Context(), "acl", "setuser", "few", "on", ">s3cret", "~s", "~s_dlq", "+@stream", "+ping", "+hello").Err(); err != nil {
+	if err := admin.Do(t.Context(), "acl", "setuser", "few", "on", ">s3cret", "~s", "~s_dlq", "+@stream", "+ping").Err(); err != nil {
 		t.Fatal(err)
 	}
 	for what, user := range map[string]*url.Userinfo{

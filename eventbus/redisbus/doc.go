@@ -4,7 +4,8 @@
 // [Open] returns a [Bus] with all verbs of eventbus. [Publisher] and
 // [Subscriber] are its transport, and serve a plain Watermill project alone;
 // [Store] keeps dead letters in a stream, [Inspector] looks at streams. Redis 6.2
-// or later; what only Redis 7 can tell is said where it matters.
+// or later: tried on 6.2, 7.0, 7.4, 8.0 and 8.6. What only Redis 7 can tell is
+// said where it matters. No command is newer than 6.2, on newer servers either.
 //
 //	bus, err := redisbus.Open(ctx, redisbus.Config{
 //		URL: "redis://localhost:6379", StreamPrefix: "orders", ConsumerGroup: "billing", Registry: reg,
@@ -74,19 +75,40 @@
 //     machine: appendonly yes with appendfsync always loses nothing, everysec up to
 //     a second. After a failover, what the replica had not yet is lost.
 //   - Trimming (MaxLen, MaxAge; off by default) and XDEL take unread events with
-//     them. With Redis 7 that is noticed, counted (SubscriberStats.Lost) and logged,
-//     at the latest when the group has caught up. The letters are never trimmed.
+//     them. From Redis 7 on that is noticed, counted (SubscriberStats.Lost) and
+//     logged, at the latest when the group has caught up. Redis 8 hides it as soon
+//     as the group reads on: when the trimming comes near to the group, the
+//     subscriber looks before each read, but entries that somebody deletes far
+//     ahead of it, between two of its looks (ten seconds at most), may not be
+//     missed. The letters are never trimmed.
 //   - Deleting a live consumer from its group (XGROUP DELCONSUMER) forgets what it
 //     holds: it is still handled, but not taken over should the process die.
 //
-// # Cluster, sentinel, ACL
+// # Cluster, sentinel
 //
-// Any redis.UniversalClient serves. No command has more than one key, so a
-// cluster needs no hash tag; name the streams {orders}:stream and
-// {orders}:stream_dlq in the transport to keep both on one node. A user needs
-// +@stream and +ping on the keys of the two streams. With +client|id and
-// +client|unblock a stop is immediate; otherwise the blocking read is cut off.
-// RemoveDeadConsumers needs +eval.
+// Any redis.UniversalClient serves as Client: that of redis.NewClusterClient, or
+// of redis.NewFailoverClient with sentinels.
+//
+// In a cluster a stream is on one node. No command has more than one key, so
+// nothing needs a hash tag; with one, as in the StreamPrefix {orders}, the stream
+// {orders}:stream and its dead letters {orders}:stream_dlq are on the same node,
+// wherever their slot moves, and are lost or saved together. A slot that moves
+// loses nothing, and the consumer follows it at once.
+//
+// When a primary dies, publishing fails (not sent, or unknown) until its replica
+// has taken over; then publishing and consuming go on by themselves. Redis
+// confirms before it replicates: what only the old primary had is lost with it,
+// and acknowledgements that only it had are handled again. min-replicas-to-write
+// makes that less, not nothing. Of a live primary that sentinels demote the
+// reader lets go when they tell it so, which takes them some ten seconds.
+//
+// # ACL
+//
+// A user needs +@stream and +ping on the keys of the two streams. With
+// +client|id and +client|unblock a stop is immediate; otherwise the blocking read
+// is cut off, and reads block for a quarter of a second only. RemoveDeadConsumers
+// needs +eval. Credentials is asked for each new connection: rotate the password,
+// then let the server close the old ones.
 //
 // # What Close closes
 //
@@ -94,13 +116,35 @@
 // stays open, always. A Subscriber reads on a connection of its own, made with the
 // options of the given client, and closes that.
 //
-// # Settings that matter in production
+// # Settings
 //
-// ConsumerName: a fixed, unique name (the pod of a stateful set) makes a restart
-// quick and leaves no consumers behind; others remain in the group until
-// [Bus.RemoveDeadConsumers]. PendingIdleTime: how long a crash delays what the
-// process held, 60 s. Concurrency: how many keys are handled at once, 1 by
-// default, which is strictly the order of the stream. MaxInFlight: the memory of
-// a consumer, and how much it holds that others could do. MaxLen or MaxAge: a
-// stream grows otherwise.
+// The fields of [Config] with their defaults. Lengths of time are Go durations;
+// Redis knows milliseconds.
+//
+//	URL               redis://localhost:6379   the server; or Client
+//	ConnectTimeout    5s                       TCP, TLS and log-in together
+//	SocketTimeout     5s                       each write and each answer
+//	PoolSize          10 for each processor    connections
+//	StreamPrefix      events                   the stream is {prefix}:stream
+//	DLQStreamSuffix   _dlq                     the dead letters are in {prefix}:stream{suffix}
+//	Form              FormWatermill            how entries are written
+//	MaxLen, MaxAge    off                      trimming by entries or by age: a stream grows otherwise
+//	ConsumerGroup     default                  who shares the events
+//	ConsumerName      host name and 8 digits   a fixed, unique one (the pod of a stateful set) makes a
+//	                                           restart quick and leaves no consumers behind; others remain
+//	                                           in the group until Bus.RemoveDeadConsumers
+//	BatchSize         100                      entries a read
+//	BlockTime         5s                       how long an idle read waits on the server
+//	Concurrency       1                        keys handled at once; 1 is strictly the order of the stream
+//	MaxInFlight       2 x BatchSize, or        entries read and not acknowledged: the memory of a consumer,
+//	                  16 x Concurrency         and how much it holds that others could do
+//	PendingIdleTime   1m0s                     how long a crash delays what the process held
+//	MaxDeliveries     5                        deliveries before an event that kills processes is buried
+//	AckDelay          5ms                      how long an acknowledgement waits for company
+//	Retry             3, 1s, 1m0s, 2, 0.1      retries, first and longest wait, factor, jitter
+//	HandlerTimeout    none                     of one attempt
+//	MaxReplays        3                        of one letter, without force
+//	MaxBackground     1000                     publishes under way in the background
+//	MaxPayloadBytes   1000000                  bytes of an encoded event
+//	DrainTimeout      30s                      for handlers to finish in when Run's context ends
 package redisbus

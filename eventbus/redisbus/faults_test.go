@@ -217,6 +217,31 @@ func TestFaults_StreamDeleted(t *testing.T) {
 	}
 }
 
+// The new stream may give its first entry the id of one that is still in flight.
+func TestFaults_StreamMadeAnewWithTheSameID(t *testing.T) {
+	client := shared(t)
+	stream := name("same-id")
+	sub := newSubscriber(t, redisbus.SubscriberConfig{Client: client, Concurrency: 2})
+	out := subscribe(t, sub, stream)
+	add := func(uuid string) {
+		t.Helper()
+		values := []string{"_watermill_message_uuid", uuid, "aggregate_id", uuid, "payload", "{}"}
+		if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: stream, ID: "5-1", Values: values}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("before")
+	held := next(t, out)
+	client.Del(t.Context(), stream)
+	add("after")
+	m := next(t, out)
+	if m.UUID != "after" {
+		t.Errorf("%s came, want after", m.UUID)
+	}
+	held.Ack()
+	m.Ack()
+}
+
 // The stream becomes something else, and a stream again.
 func TestFaults_StreamReplacedByAnotherType(t *testing.T) {
 	client := shared(t)

@@ -171,11 +171,11 @@ func (t *inflight) rest() (n int, unsettled []*entry) {
 	return n - open + len(unsettled), unsettled
 }
 
-// ids returns the ids of all entries.
-func (t *inflight) ids() map[string]struct{} {
-	ids := make(map[string]struct{})
+// ids returns the ids of all entries, and the UUIDs of their messages.
+func (t *inflight) ids() map[string]string {
+	ids := make(map[string]string)
 	for _, e := range t.all() {
-		ids[e.delivery.ID] = struct{}{}
+		ids[e.delivery.ID] = e.msg.UUID
 	}
 	return ids
 }

@@ -232,18 +232,21 @@ func (r *reader) readNew(ctx context.Context, count int) error {
 // admit takes new entries in.
 func (r *reader) admit(msgs []redis.XMessage) {
 	batch := make([]*entry, 0, len(msgs))
-	var known map[string]struct{}
+	var known map[string]string
 	if r.recreated {
 		// The group was made anew while entries were in flight. It delivers them
-		// again; their handlers still run, and their acks will do for both.
+		// again; their handlers still run, and their acks will do for both. If the
+		// stream was made anew, too, within the same millisecond, another entry may
+		// have the id.
 		known = r.s.table.ids()
 		r.recreated = len(known) > 0
 	}
 	for _, m := range msgs {
-		if _, ok := known[m.ID]; ok {
+		e := r.entry(m, 1)
+		if uuid, ok := known[m.ID]; ok && uuid == e.msg.UUID {
 			continue
 		}
-		batch = append(batch, r.entry(m, 1))
+		batch = append(batch, e)
 	}
 	if len(batch) > 0 {
 		r.losses.active = true
