@@ -172,9 +172,13 @@ func (o *oracle) judge() (repeated int) {
 		}
 		return ids
 	}
-	deadline := time.Now().Add(patience)
-	for len(lost()) > 0 && time.Now().Before(deadline) {
+	// As long as it goes on, it may take its time.
+	left, deadline := len(lost()), time.Now().Add(patience)
+	for left > 0 && time.Now().Before(deadline) {
 		<-time.After(10 * time.Millisecond)
+		if n := len(lost()); n < left {
+			left, deadline = n, time.Now().Add(patience)
+		}
 	}
 	if err := o.sub.Close(); err != nil {
 		o.t.Errorf("close: %v", err)

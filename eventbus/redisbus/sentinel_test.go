@@ -39,7 +39,7 @@ func TestSentinel_GoesOnAfterAFailover(t *testing.T) {
 			// The sentinels tell it as well, some ten seconds later; until then the
 			// reader stays with it.
 			host, port, _ := net.SplitHostPort(s.Nodes[1].Addr())
-			if err := connect(t, s.Nodes[0].URL()).SlaveOf(t.Context(), host, port).Err(); err != nil {
+			if err := connect(t, s.Nodes[0].URL()).Do(t.Context(), "replicaof", host, port).Err(); err != nil {
 				t.Fatal(err)
 			}
 		},

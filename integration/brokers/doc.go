@@ -12,7 +12,8 @@
 // [StartRedis], [StartRabbitMQ] and [StartKafka] start one that belongs to the
 // test, for everything that hurts: [Instance.Kill], [Instance.Pause],
 // [Instance.Restart]. It is gone when the test ends, also when the test binary
-// is killed. Put package proxy in front of either for faults of the network.
+// is killed. [StartRedisSentinel] and [StartRedisCluster] start several that
+// belong together. Put package proxy in front of either for faults of the network.
 //
 // # For people
 //

@@ -64,7 +64,7 @@ func TestInstall_WithoutRights(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to become somebody else")
 	}
-	dir, err := os.MkdirTemp("", "leat-install-")
+	dir, err := os.MkdirTemp("", "leat-install-") //nolint:usetesting // where t.TempDir is, nobody else may look
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestInstall_WithoutRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(dir, "test") // where this one is, nobody may look
+	program := filepath.Join(dir, "test")
 	if err := os.WriteFile(program, self, 0o755); err != nil {
 		t.Fatal(err)
 	}
