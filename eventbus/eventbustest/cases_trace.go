@@ -18,6 +18,14 @@ func traceCases() []Case {
 			Why: "publish, consume and handle spans form one trace through the broker; each attempt has its span, and a failed one its error status",
 		},
 		{
+			Name: "TraceTree", run: traceTree(false),
+			Why: "the spans of a publish, a batch, a retry, a letter, its replay, a background publish, a publishing handler and a stock message have the names, kinds, attributes and parents of the design",
+		},
+		{
+			Name: "TraceTreeInAnotherContext", run: traceTree(true),
+			Why: "the spans are the same where the bus consumes in the context of another trace",
+		},
+		{
 			Name: "ReplayIsLinked", Need: []Feature{Letters}, run: replayIsLinked,
 			Why: "the replay of a letter begins a trace of its own that is linked to the first one",
 		},

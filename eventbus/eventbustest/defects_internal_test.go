@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/leat-go/leat/codec"
 	"github.com/leat-go/leat/dlq"
@@ -72,6 +73,8 @@ func TestRun_CatchesABusThatBreaksALaw(t *testing.T) {
 		{0, "listing consumes", "LettersAreListedWhole", plant{store: store(func(s *badStore) { s.consumes = true })}},
 		{0, "an unavailable queue looks empty", "DisabledLettersSaySo", plant{bus: func(bus *eventbus.Bus, _ *broker) Bus { return &pretends{bus} }}},
 		{0, "the trace is cut", "TraceIsOneStory", plant{publisher: cutTrace}},
+		{0, "the trace is cut", "TraceTree", plant{publisher: cutTrace}},
+		{0, "the ambient span is on the wire, not the publishing one", "TraceTreeInAnotherContext", plant{publisher: ambientTrace}},
 		{0, "two consumers both get it", "ConsumersShareAGroup", plant{consumer: func(c *consumer) { c.group = "" }}},
 	} {
 		t.Run(fmt.Sprintf("law %d, %s", d.law, d.defect), func(t *testing.T) {
@@ -173,6 +176,14 @@ func backwards(p message.Publisher) message.Publisher {
 func cutTrace(p message.Publisher) message.Publisher {
 	return &publisherFunc{p, func(topic string, m *message.Message) error {
 		delete(m.Metadata, "traceparent")
+		return p.Publish(topic, m)
+	}}
+}
+
+// ambientTrace sends what the publisher was called in.
+func ambientTrace(p message.Publisher) message.Publisher {
+	return &publisherFunc{p, func(topic string, m *message.Message) error {
+		propagation.TraceContext{}.Inject(m.Context(), propagation.MapCarrier(m.Metadata))
 		return p.Publish(topic, m)
 	}}
 }

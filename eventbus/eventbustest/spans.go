@@ -35,6 +35,7 @@ type span struct {
 
 	status codes.Code
 	attrs  []attribute.KeyValue
+	events []string
 	ended  bool
 }
 
@@ -77,6 +78,14 @@ func (s *span) SetStatus(code codes.Code, _ string) { s.locked(func() { s.status
 func (s *span) SetName(name string)                 { s.locked(func() { s.name = name }) }
 func (s *span) AddLink(l trace.Link)                { s.locked(func() { s.links = append(s.links, l) }) }
 func (s *span) End(...trace.SpanEndOption)          { s.locked(func() { s.ended = true }) }
+
+// AddEvent keeps the event's name.
+func (s *span) AddEvent(name string, _ ...trace.EventOption) {
+	s.locked(func() { s.events = append(s.events, name) })
+}
+
+// RecordError keeps that there was one.
+func (s *span) RecordError(error, ...trace.EventOption) { s.AddEvent("exception") }
 
 func (s *span) SetAttributes(kv ...attribute.KeyValue) {
 	s.locked(func() { s.attrs = append(s.attrs, kv...) })
