@@ -41,18 +41,29 @@ func (b *Bus) observe() {
 		o.LanesBusy = b.busy()
 	}
 	if b.cfg.Subscriber != nil {
-		o.Consumers = func() int64 {
-			if b.Health().Ready {
-				return 1
-			}
-			return 0
-		}
+		o.Consumers = b.consumers
 	}
 	stop, err := b.tracer.Observe(o)
 	if err != nil {
 		b.log.Warn("metrics of the bus's state are not there", append(b.place(), slog.Any("error", err))...)
 	}
 	b.unobserve = stop
+}
+
+// consumers is 1 while the bus consumes, and unknown until it was asked to: of
+// one that only publishes nobody expects a consumer.
+func (b *Bus) consumers() int64 {
+	b.life.mu.Lock()
+	running := b.life.running
+	b.life.mu.Unlock()
+	switch {
+	case !running:
+		return unknown
+	case b.Health().Ready:
+		return 1
+	default:
+		return 0
+	}
 }
 
 // busy counts the lanes of a subscriber that the bus decorated itself.

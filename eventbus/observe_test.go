@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -165,14 +166,21 @@ func TestObserve_ABrokerThatFailsLeavesTheMetricOut(t *testing.T) {
 func TestObserve_ConsumersAreThoseThatRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGauges(t, tracing.Observed{})
-		if values, _ := g.collect(t); values["leat.consumers"] != 0 {
-			t.Errorf("before Run: %v, want no consumer", values)
+		if values, _ := g.collect(t); !maps.Equal(values, map[string]int64{"leat.lanes.busy": 0}) {
+			t.Errorf("before Run: %v, want nothing of consumers: it may be there to publish", values)
 		}
 		done := make(chan error)
 		go func() { done <- g.bus.Run(t.Context()) }()
 		<-g.bus.Running()
 		if values, _ := g.collect(t); values["leat.consumers"] != 1 {
 			t.Errorf("while it runs: %v, want one consumer", values)
+		}
+		if _, err := g.bus.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		values, _ := g.collect(t)
+		if n, ok := values["leat.consumers"]; n != 0 || !ok {
+			t.Errorf("after Drain: %v, want no consumer", values)
 		}
 		g.shutdown(t)
 		if err := <-done; err != nil {

@@ -27,7 +27,9 @@ type Observed struct {
 	// LanesBusy is the number of keys that are being handled at this moment.
 	LanesBusy func() int64
 
-	// Consumers is how many consumers of the group run here at this moment.
+	// Consumers is how many consumers of the group run here at this moment. A
+	// negative number is left out: of a process that only publishes nobody expects
+	// one.
 	Consumers func() int64
 
 	// Reconnections counts, from the start of the process, the connections
@@ -114,7 +116,9 @@ func (b *observation) sum(m metric.Meter, name, unit, what string, f func() int6
 	}
 	b.instruments = append(b.instruments, c)
 	b.asks = append(b.asks, func(_ context.Context, o metric.Observer) error {
-		o.ObserveInt64(c, f(), b.where)
+		if n := f(); n >= 0 {
+			o.ObserveInt64(c, n, b.where)
+		}
 		return nil
 	})
 }
