@@ -30,12 +30,14 @@ var (
 
 // HandlerError tells which handler could not be added or started, and why.
 type HandlerError struct {
-	Handler string
-	Err     error
+	Handler string // its name, as it was given
+	Err     error  // several problems are joined
 }
 
+// Error names the handler and all its problems.
 func (e *HandlerError) Error() string {
 	return fmt.Sprintf("router: add handler %q: %v", e.Handler, e.Err)
 }
 
+// Unwrap returns the problems.
 func (e *HandlerError) Unwrap() error { return e.Err }

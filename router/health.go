@@ -21,6 +21,8 @@ type Health struct {
 
 // Reporter has a health to tell: [Router] and eventbus.Bus do.
 type Reporter interface {
+	// Health tells it at this moment. It must not block, and may be called from
+	// many goroutines.
 	Health() Health
 }
 

@@ -18,6 +18,7 @@ import (
 // waits for it; otherwise its handlers are Watermill's own and end as they do
 // there. One that is a [Reporter] counts in the router's health.
 type Mounter interface {
+	// Mount adds the handlers to a router that may be running, and starts none.
 	Mount(r *message.Router) error
 }
 
