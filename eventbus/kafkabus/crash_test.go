@@ -44,10 +44,11 @@ func TestCrash_ARecordThatKillsIsBuried(t *testing.T) {
 	}
 	publish(t, pub, topic, msg("last", "k2"))
 	l := begin(t, brokers.KafkaBrokers(t), topic, group, 0)
-	eventually(t, "what is behind the killer is handled", func() bool {
+	eventually(t, "what is behind the killer, and beside it, is handled", func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.finished["last"] > 0
+		collect(l)
+		return finished["last"] && len(finished) == 31
 	})
 	l.end(t, syscall.SIGTERM)
 	collect(l)

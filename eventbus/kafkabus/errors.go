@@ -122,17 +122,30 @@ func published(topic string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, kerr.NotEnoughReplicasAfterAppend), errors.Is(err, kerr.RequestTimedOut),
-		errors.Is(err, kerr.OutOfOrderSequenceNumber):
-		// Answers that do not exclude that the record is in the log.
-		return fmt.Errorf("kafkabus: publish to %q: %w: %w", topic, ErrUnknown, refused(err))
-	case errors.As(err, &answer):
+	case errors.As(err, &answer) && excludes(answer):
 		return fmt.Errorf("kafkabus: publish to %q: %w", topic, refused(err))
+	case errors.As(err, &answer):
+		return fmt.Errorf("kafkabus: publish to %q: %w: %w", topic, ErrUnknown, refused(err))
 	default:
 		// Timed out, the client was closed, the connection broke: it may be
 		// written, or not.
 		return fmt.Errorf("kafkabus: publish to %q: %w: %w", topic, ErrUnknown, err)
 	}
+}
+
+// excludes reports the answers that exclude that the record is in the log, or
+// comes there. Others do not: a broker that shuts down may fail after it has
+// written.
+func excludes(answer *kerr.Error) bool {
+	switch answer {
+	case kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.CorruptMessage,
+		kerr.UnsupportedForMessageFormat, kerr.UnsupportedCompressionType, kerr.UnsupportedVersion, kerr.InvalidRequest,
+		kerr.InvalidTopicException, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.InconsistentTopicID,
+		kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.SaslAuthenticationFailed,
+		kerr.InvalidRequiredAcks, kerr.NotEnoughReplicas, kerr.NotLeaderForPartition, kerr.FencedLeaderEpoch, kerr.PolicyViolation:
+		return true
+	}
+	return false
 }
 
 // cause prefers the reason for which a context ended.

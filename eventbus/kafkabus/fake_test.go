@@ -124,6 +124,7 @@ func TestFake_RefusalNamesItsEvent(t *testing.T) {
 		{kerr.InvalidRecord, false},
 		{kerr.MessageTooLarge, false},
 		{kerr.NotEnoughReplicasAfterAppend, true},
+		{kerr.UnknownServerError, true},
 	} {
 		t.Run(c.err.Message, func(t *testing.T) {
 			t.Parallel()

@@ -72,6 +72,12 @@ func newSubscriber(t testing.TB, cfg kafkabus.SubscriberConfig) *kafkabus.Subscr
 	if cfg.ConsumerGroup == "" {
 		cfg.ConsumerGroup = name("g")
 	}
+	if cfg.SessionTimeout == 0 { // members learn of each other by heartbeats
+		cfg.SessionTimeout = 6 * time.Second
+	}
+	if cfg.HeartbeatInterval == 0 {
+		cfg.HeartbeatInterval = 300 * time.Millisecond
+	}
 	s, err := kafkabus.NewSubscriber(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ type oracle struct {
 	mu        sync.Mutex
 	confirmed map[string]bool
 	tried     map[string]bool
-	refused   map[string]bool
+	refused   map[string]error
 	handled   map[string]int
 	last      map[int]int // per key, the highest number handled
 	disorder  []string
@@ -50,7 +50,7 @@ func observe(t testing.TB, client *kgo.Client, cfg kafkabus.SubscriberConfig) *o
 	t.Helper()
 	o := &oracle{
 		t: t, client: client, topic: name("oracle"), log: &lines{},
-		confirmed: map[string]bool{}, tried: map[string]bool{}, refused: map[string]bool{},
+		confirmed: map[string]bool{}, tried: map[string]bool{}, refused: map[string]error{},
 		handled: map[string]int{}, last: map[int]int{},
 	}
 	cfg.Client, cfg.Logger, cfg.ConsumerGroup = client, slog.New(o.log), name("g")
@@ -105,7 +105,7 @@ func (o *oracle) publish(ctx context.Context, key int) {
 		case errs == nil:
 			o.confirmed[id] = true
 		case !errors.Is(errs[0], kafkabus.ErrUnknown):
-			o.refused[id] = true
+			o.refused[id] = errs[0]
 		}
 		o.mu.Unlock()
 		select {
@@ -120,8 +120,8 @@ func (o *oracle) handle(m *message.Message) {
 	_, err := fmt.Sscanf(m.UUID, "%d/%d", &key, &n)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err != nil || !o.tried[m.UUID] || o.refused[m.UUID] {
-		o.disorder = append(o.disorder, "never published: "+m.UUID)
+	if refused := o.refused[m.UUID]; err != nil || !o.tried[m.UUID] || refused != nil {
+		o.disorder = append(o.disorder, fmt.Sprintf("never published: %s: %v", m.UUID, refused))
 	}
 	o.handled[m.UUID]++
 	if o.handled[m.UUID] == 1 {
@@ -183,7 +183,7 @@ func (o *oracle) judge() (repeated int) {
 		o.t.Errorf("%d confirmed events of %d were never handled: %.200s", len(ids), len(o.confirmed), fmt.Sprint(ids))
 	}
 	if len(o.disorder) > 0 {
-		o.t.Errorf("%d out of order or invented: %.300s", len(o.disorder), fmt.Sprint(o.disorder))
+		o.t.Errorf("%d out of order or invented: %.600s", len(o.disorder), fmt.Sprint(o.disorder))
 	}
 	for _, n := range o.handled {
 		if n > 1 {

@@ -55,7 +55,9 @@ type group interface {
 	active(ctx context.Context, within time.Duration) ([]string, error)
 }
 
-func backends() []backend { return []backend{memory(), leatRedis(), watermillRedis(), leatRabbitMQ(), leatKafka()} }
+func backends() []backend {
+	return []backend{memory(), leatRedis(), watermillRedis(), leatRabbitMQ(), leatKafka()}
+}
 
 func names() []string {
 	var all []string
