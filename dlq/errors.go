@@ -19,12 +19,13 @@ var ErrReplaying = errors.New("dlq: letter is being replayed")
 // FullError reports that a bounded store takes no more letters. Nothing of what
 // it holds was dropped; the letter that did not fit is still its owner's.
 type FullError struct {
-	Letters  int // in the store now
-	MaxCount int
+	Letters  int   // in the store now
+	MaxCount int   // as it is configured
 	Bytes    int64 // that they hold, roughly
-	MaxBytes int64
+	MaxBytes int64 // as it is configured
 }
 
+// Error tells the store's contents and its bounds.
 func (e *FullError) Error() string {
 	return fmt.Sprintf("dlq: bury: store is full: %d of %d letters, %d of %d bytes", e.Letters, e.MaxCount, e.Bytes, e.MaxBytes)
 }
@@ -32,11 +33,12 @@ func (e *FullError) Error() string {
 // ReplayLimitError reports a letter that has been replayed too often to be
 // replayed again without [Force].
 type ReplayLimitError struct {
-	ID      string
-	Replays int
-	Max     int
+	ID      string // of the letter
+	Replays int    // so far
+	Max     int    // as it is configured
 }
 
+// Error tells the letter and both numbers.
 func (e *ReplayLimitError) Error() string {
 	return fmt.Sprintf("dlq: replay %q: replayed %d times already, at most %d; fix the cause, then force it", e.ID, e.Replays, e.Max)
 }
@@ -46,12 +48,13 @@ func (e *ReplayLimitError) Error() string {
 // still there. Published true: it went out and the letter could not be removed,
 // so that another replay would double it; delete the letter instead.
 type ReplayError struct {
-	ID        string
-	Topic     string
-	Published bool
+	ID        string // of the letter
+	Topic     string // that it was to go to
+	Published bool   // the message went out
 	Err       error
 }
 
+// Error tells the letter, the topic and the cause.
 func (e *ReplayError) Error() string {
 	act := "publish"
 	if e.Published {
@@ -60,4 +63,5 @@ func (e *ReplayError) Error() string {
 	return fmt.Sprintf("dlq: replay %q to %q: %s: %v", e.ID, e.Topic, act, e.Err)
 }
 
+// Unwrap returns the cause.
 func (e *ReplayError) Unwrap() error { return e.Err }

@@ -34,7 +34,7 @@ const (
 // is the name to publish to for a replay. The zero Source claims partition 0,
 // offset 0; use [NewLetter] or set both to [NoPosition].
 type Source struct {
-	Topic     string
+	Topic     string // stream, topic or queue
 	Partition int32  // NoPosition: none
 	Offset    int64  // NoPosition: none
 	ID        string // entry id, delivery tag or whatever the broker calls it; may be empty

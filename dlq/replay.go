@@ -38,8 +38,8 @@ func ForEveryone() ReplayOption { return replayOption(func(o *replayOptions) { o
 
 // Refusal is a letter that [Queue.ReplayAll] left where it is, and why.
 type Refusal struct {
-	ID  string
-	Err error // a *ReplayLimitError, or a *ReplayError without a topic
+	ID  string // of the letter
+	Err error  // a *ReplayLimitError, or a *ReplayError without a topic
 }
 
 // MaxRefusals is how many refusals a [Report] names one by one.

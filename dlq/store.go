@@ -50,24 +50,26 @@ type Store interface {
 // Remover is an optional method of a [Store] in which Delete is expensive
 // because it counts: Remove removes one letter that the caller has just seen.
 type Remover interface {
+	// Remove removes the letter with this id.
 	Remove(ctx context.Context, id string) error
 }
 
 // Query chooses letters. The zero Query means all of them, oldest first.
 type Query struct {
-	NewestFirst bool
+	NewestFirst bool   // else oldest first
 	Limit       int    // 0: no limit
 	After       string // the id of the last letter of the page before; it may be gone by now
-	Filter      Filter
+	Filter      Filter // the zero Filter lets all through
 }
 
 // Filter chooses letters by what they say; a letter must match every field that
 // is set. The zero Filter matches all.
 type Filter struct {
+	// Every field that is empty lets all through.
 	Handler   string // among those that failed
-	EventType string
-	Group     string
-	Key       string
+	EventType string // the wire name
+	Group     string // the consumer group that failed
+	Key       string // the ordering key
 	Reason    Reason
 	Since     time.Time // buried then or later
 	Until     time.Time // buried before

@@ -46,8 +46,8 @@ var (
 // problem found.
 type RegistrationError struct {
 	Name   string // the wire name
-	GoType string
-	Err    error
+	GoType string // the type that was to get it
+	Err    error  // all its problems, joined
 }
 
 // Error names the type and each problem.
@@ -62,7 +62,7 @@ func (e *RegistrationError) Unwrap() error { return e.Err }
 type SubscribeError struct {
 	Handler string // the name that was asked for
 	Type    string // the Go type, empty for a wildcard
-	Err     error
+	Err     error  // ErrDuplicate, ErrInvalidName, ...
 }
 
 // Error names handler, type and reason.
@@ -106,10 +106,10 @@ func (o Outcome) String() string {
 // Result is the outcome of one event of a Publish. Err is nil exactly when
 // Outcome is Confirmed.
 type Result struct {
-	EventID   string
-	EventType string
+	EventID   string // as the event has it
+	EventType string // the wire name, when the type is registered
 	Outcome   Outcome
-	Err       error
+	Err       error // nil when the event is confirmed
 }
 
 // PublishError is returned by Publish when not every event is confirmed. It
@@ -117,8 +117,8 @@ type Result struct {
 // a caller can publish again exactly what is missing; what is Unknown may then
 // be doubled. errors.Is and errors.As look through all the results.
 type PublishError struct {
-	Topic   string
-	Results []Result
+	Topic   string   // that was published to
+	Results []Result // one for each event, in their order
 }
 
 // Error counts the outcomes and quotes the first failure.
@@ -164,7 +164,7 @@ func (e *PublishError) Unwrap() []error {
 // a payload that cannot be decoded. It is never retried and becomes a letter.
 type UndecodableError struct {
 	Type string // the wire name, when there was one
-	Err  error
+	Err  error  // the codec's, mostly a *codec.DecodeError
 }
 
 // Error says what was wrong, without the payload.

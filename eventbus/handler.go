@@ -15,6 +15,8 @@ import (
 // counts as an error. The same event can come more than once: handlers must
 // bear it.
 type Handler interface {
+	// Handle handles the event: nil is success, any other error is tried again
+	// unless it is steered by package middleware.
 	Handle(ctx context.Context, e Event) error
 }
 
@@ -39,6 +41,7 @@ func EventFrom(ctx context.Context) (Event, bool) {
 // types. It is asked once for each event, before the handler's chain, and must
 // not block. An event that it declines counts as not delivered to the handler.
 type Filter interface {
+	// CanHandle reports whether the handler wants the event.
 	CanHandle(e Event) bool
 }
 

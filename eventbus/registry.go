@@ -147,10 +147,10 @@ func (r *Registry) Names() []string {
 
 // TypeInfo is what was declared of a registered type.
 type TypeInfo struct {
-	Type          Type
+	Type          Type   // the Go type
 	Name          string // on the wire
 	AggregateType string // empty when each event tells its own
-	Version       int
+	Version       int    // of the schema, as it is registered
 }
 
 // Types describes all registered types, sorted by name: for backends that route

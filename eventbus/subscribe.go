@@ -56,11 +56,13 @@ func (s *Subscription) Unsubscribe() bool {
 // AnyBus is a [*Bus] or a backend's bus, which embeds one: what a program that
 // does not care which broker it runs on holds, and what [Subscribe] takes.
 type AnyBus interface {
+	// Publishing; [Bus.Publish] and its neighbours tell the rest.
 	Publish(ctx context.Context, events ...Event) error
 	PublishInBackground(ctx context.Context, events ...Event) error
 	Check(events ...Event) error
 	BackgroundTaskCount() int
 
+	// Handlers: they come and go at any time. Typed ones: [Subscribe].
 	SubscribeHandler(t Type, name string, h Handler, opts ...SubscribeOption) (*Subscription, error)
 	SubscribeAll(s EventSubscriber, opts ...SubscribeOption) (*Subscription, error)
 	SubscribeToAllEvents(name string, h Handler, opts ...SubscribeOption) (*Subscription, error)
@@ -71,6 +73,7 @@ type AnyBus interface {
 	SubscriberCountFor(t Type) int
 	WildcardSubscriberCount() int
 
+	// Consuming, its end, and what an orchestrator asks.
 	Run(ctx context.Context) error
 	Running() <-chan struct{}
 	Mount(r *message.Router) error
@@ -81,6 +84,7 @@ type AnyBus interface {
 	LiveHandler() http.Handler
 	ReadyHandler() http.Handler
 
+	// What became of it, and what the bus is.
 	DeadLetters() *dlq.Queue
 	Stats() Stats
 	ResetStats()

@@ -14,13 +14,13 @@ import (
 // are empty, Partition and Offset [dlq.NoPosition].
 type Delivery struct {
 	System    string // "redis", "rabbitmq", "kafka", "memory"
-	Topic     string
-	Group     string
+	Topic     string // stream, topic or queue
+	Group     string // the consumer group
 	ID        string // entry id, delivery tag
 	Key       string // ordering key
-	Partition int32
-	Offset    int64
-	Count     int // deliveries so far, this one included; 0: unknown
+	Partition int32  // where there are partitions
+	Offset    int64  // within the partition
+	Count     int    // deliveries so far, this one included; 0: unknown
 	// Malformed says why the transport could not make a message of what it
 	// received; the payload then holds the raw bytes. Such a delivery is no
 	// handler's business: DeadLetter buries it. nil for all others.

@@ -25,16 +25,18 @@ func handBack(ctx context.Context, why error) error {
 // ExhaustedError reports that every allowed attempt failed. Err is the last
 // failure; the earlier ones were logged when they happened.
 type ExhaustedError struct {
-	Attempts int
-	Err      error
+	Attempts int       // all of them, the first included
+	Err      error     // of the last one
 	FirstAt  time.Time // of the first failure
 	LastAt   time.Time // of the last one
 }
 
+// Error tells the number of attempts and the last failure.
 func (e *ExhaustedError) Error() string {
 	return fmt.Sprintf("middleware: gave up after %d attempts: %v", e.Attempts, e.Err)
 }
 
+// Unwrap returns the last failure.
 func (e *ExhaustedError) Unwrap() error { return e.Err }
 
 // triedError remembers how often a handler ran before it ended otherwise than
@@ -51,10 +53,11 @@ func (e *triedError) Unwrap() error { return e.err }
 // PanicError reports a handler that panicked. The stack is a field and not in
 // the text, because texts travel in letters and responses.
 type PanicError struct {
-	Value any
-	Stack []byte
+	Value any    // what the handler panicked with
+	Stack []byte // of the goroutine, at that moment
 }
 
+// Error tells the value, without the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("middleware: handler panicked: %v", e.Value) }
 
 // Unwrap returns the panic's value when that is an error.
@@ -67,11 +70,12 @@ func (e *PanicError) Unwrap() error {
 // the cause of the context that [Timeout] gave the handler. errors.Is finds
 // [context.DeadlineExceeded] in it.
 type TimeoutError struct {
-	Handler string
+	Handler string        // its name
 	After   time.Duration // the time it had
 	Err     error         // what the handler returned; nil when only that its context was done
 }
 
+// Error tells the handler, its time, and what it said.
 func (e *TimeoutError) Error() string {
 	text := fmt.Sprintf("middleware: handler %q: timed out after %v", e.Handler, e.After)
 	if e.Err != nil && !errors.Is(e.Err, context.DeadlineExceeded) {
@@ -91,11 +95,11 @@ func (e *TimeoutError) Timeout() bool { return true }
 
 // HandlerFailure is one handler that failed at a message, for good.
 type HandlerFailure struct {
-	Handler  string
-	Err      error
-	Attempts int
-	FirstAt  time.Time
-	LastAt   time.Time
+	Handler  string    // its name
+	Err      error     // of the last attempt
+	Attempts int       // all of them, the first included
+	FirstAt  time.Time // of the first failure
+	LastAt   time.Time // of the last one
 }
 
 // NewHandlerFailure makes a failure of what a handler's chain returned: attempts
@@ -122,9 +126,10 @@ func NewHandlerFailure(handler string, err error) HandlerFailure {
 // HandlersError reports which handlers of one message failed, while the others
 // were left to succeed. [DeadLetter] puts their names into the letter.
 type HandlersError struct {
-	Failures []HandlerFailure
+	Failures []HandlerFailure // one for each handler that failed
 }
 
+// Error names each handler with its error.
 func (e *HandlersError) Error() string {
 	parts := make([]string, len(e.Failures))
 	for i, f := range e.Failures {

@@ -75,7 +75,7 @@ type Retry struct {
 type RetryInfo struct {
 	Attempt int           // the attempt that failed, from 1
 	Delay   time.Duration // until the next one
-	Err     error
+	Err     error         // of that attempt
 }
 
 // Validate reports every problem of the configuration at once.

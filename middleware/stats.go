@@ -18,11 +18,11 @@ type Stats struct {
 // StatsSnapshot is what a [Stats] had counted at one moment. Handled is the sum
 // of the four outcomes whenever nothing is being handled.
 type StatsSnapshot struct {
-	Handled    int64 // ended, in whatever way
-	Succeeded  int64
-	Failed     int64 // with an error that is none of the other two, or a panic
-	Discarded  int64
-	HandedBack int64
+	Handled    int64         // ended, in whatever way
+	Succeeded  int64         // with nil
+	Failed     int64         // with an error that is none of the other two, or a panic
+	Discarded  int64         // with Discard
+	HandedBack int64         // with ErrHandedBack
 	InFlight   int64         // now
 	Busy       time.Duration // sum of the time that they took
 

@@ -46,10 +46,10 @@ type Timeout struct {
 
 // Overrun describes a handler that ignores its context and still runs.
 type Overrun struct {
-	Handler   string
-	Topic     string
-	MessageID string
-	EventType string
+	Handler   string        // its name
+	Topic     string        // that the message came from
+	MessageID string        // its UUID
+	EventType string        // the wire name, when the message has one
 	After     time.Duration // the time that it had
 	Running   time.Duration // the time that it has taken so far
 }

@@ -24,9 +24,9 @@ type Open func(t *testing.T) dlq.Store
 
 // Case is one promise. Run fails t with what was seen instead.
 type Case struct {
-	Name string
-	Why  string // the promise, in one sentence
-	Run  func(t *testing.T, s dlq.Store)
+	Name string                          // reads as a sentence without spaces
+	Why  string                          // the promise, in one sentence
+	Run  func(t *testing.T, s dlq.Store) // with an empty store
 }
 
 // Run checks all cases, each on a store of its own.

@@ -6,9 +6,9 @@ import "fmt"
 // it was loaded. Nothing was stored or published: load it again and repeat the
 // command.
 type ConflictError struct {
-	Stream   Stream
-	Expected int64 // the version that the change was based on
-	Actual   int64 // the version in the store
+	Stream   Stream // the aggregate
+	Expected int64  // the version that the change was based on
+	Actual   int64  // the version in the store
 }
 
 // Error names the aggregate and both versions.
@@ -18,7 +18,7 @@ func (e *ConflictError) Error() string {
 
 // NotFoundError reports that the store has no event of the aggregate.
 type NotFoundError struct {
-	Stream Stream
+	Stream Stream // the aggregate
 }
 
 // Error names the aggregate.
@@ -31,7 +31,7 @@ func (e *NotFoundError) Error() string {
 // call [Repository.PublishPending]. A later Save of the aggregate publishes
 // them too.
 type UnpublishedError struct {
-	Stream   Stream
+	Stream   Stream   // the aggregate
 	EventIDs []string // oldest first
 	Err      error    // what Publish returned, an *eventbus.PublishError from a bus, or the store
 }
@@ -49,10 +49,11 @@ func (e *UnpublishedError) Unwrap() error { return e.Err }
 // still has them as raised. Err is the publisher's, for a bus an
 // *eventbus.PublishError.
 type InvalidError struct {
-	Stream Stream
-	Err    error
+	Stream Stream // the aggregate
+	Err    error  // the publisher's refusal
 }
 
+// Error names the aggregate and the refusal.
 func (e *InvalidError) Error() string {
 	return fmt.Sprintf("aggregate: save %s: nothing stored: %v", e.Stream, e.Err)
 }

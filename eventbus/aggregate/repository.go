@@ -13,6 +13,7 @@ import (
 // error that is an *eventbus.PublishError the repository learns which of them
 // are; any other error means that none is known to be.
 type Publisher interface {
+	// Publish returns nil when every event is published.
 	Publish(ctx context.Context, events ...eventbus.Event) error
 }
 

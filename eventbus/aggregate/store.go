@@ -11,7 +11,7 @@ import (
 // Stream names the events of one aggregate.
 type Stream struct {
 	Type string // the kind of aggregate, as in eventbus.AggregateType
-	ID   string
+	ID   string // of the aggregate
 }
 
 // String returns both parts, for messages to people.

@@ -18,6 +18,7 @@ import (
 // backend's bus has by embedding one.
 type Bus interface {
 	eventbus.AnyBus
+	// What the suite asks of it besides; see [eventbus.Bus].
 	ClearSubscribers()
 	SubscriberCount() int
 	SubscriberCountFor(t eventbus.Type) int
@@ -41,7 +42,8 @@ type Options struct {
 	Topic, Group, Consumer string
 	// Registry knows the events of the suite.
 	Registry *eventbus.Registry
-	Codec    codec.Codec
+	// Codec, and all that has no comment of its own, is as in eventbus.Config.
+	Codec codec.Codec
 
 	// Concurrency is ignored by a bus without such a setting, which then lacks
 	// [Concurrency].
@@ -49,8 +51,10 @@ type Options struct {
 	Retry          middleware.Retry
 	HandlerTimeout time.Duration
 
+	// As in eventbus.Config.
 	Middleware, HandlerMiddleware []message.HandlerMiddleware
 
+	// As in eventbus.Config.
 	MaxBackground   int
 	MaxPayloadBytes int
 	MaxReplays      int
@@ -65,12 +69,14 @@ type Options struct {
 	// dead consumer are given to others: [Harness].RecoveryTime.
 	FastRecovery bool
 
+	// TracerProvider and Logger get what the bus tells.
 	TracerProvider trace.TracerProvider
 	Logger         *slog.Logger
 }
 
 // Instance is one opened bus: what one process would have.
 type Instance struct {
+	// Bus is what was opened; the suite shuts it down.
 	Bus Bus
 	// Crash abandons the consumer as SIGKILL would: from now on the broker hears
 	// nothing of it, no acknowledgement and no farewell. What its handlers do
