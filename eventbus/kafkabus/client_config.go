@@ -28,8 +28,8 @@ const (
 	// (message.max.bytes).
 	DefaultBatchBytes = 1_048_588
 
-	// DefaultLinger is how long single records of a crowd of publishers wait for
-	// company. A lone Publish does not wait.
+	// DefaultLinger is how long small calls of a crowd of publishers wait for
+	// those who were just answered to come again. A lone Publish does not wait.
 	DefaultLinger = 5 * time.Millisecond
 
 	// DefaultDeliveryTimeout is long enough for a broker to be restarted, and

@@ -39,6 +39,8 @@
 // client may still deliver it until DeliveryTimeout, and publishing again may
 // double. When a call ends at its deadline, those that are confirmed by then are
 // confirmed; with a Client that OpenClient did not make all of it is unknown.
+// What of a crowd of small calls was not even sent then is said to be so, and
+// never comes.
 //
 // Up to Concurrency events of different keys are handled at a time, whatever
 // partitions they are in: more than there are partitions. Only what is done
@@ -69,6 +71,11 @@
 //   - With AcksLeader and AcksNone, confirmed is what those words say.
 //   - Retention that overtakes a slow group loses events: it is counted
 //     (SubscriberStats.Lost) and logged.
+//   - A topic that is deleted takes its events with it. One that is made anew, by
+//     hand or here, is published to and read again without help; what was in hand
+//     is given up.
+//   - A join is waited for as long as a rebalance may take: on a connection that
+//     is half-open, MaxPollInterval. Connections that idle are closed after 20 s.
 //   - Kafka cannot remove a letter: deleted and replayed ones are marked, and age
 //     by the topic's retention with the rest. Counting reads the topic.
 //   - A letter is larger than its event, by some headers. An event that is as large
@@ -77,7 +84,9 @@
 // # Settings that matter
 //
 // Set Concurrency: 1, the default, handles one event at a time. SessionTimeout
-// is how long the events of a dead process wait. Compression is gzip, as the
+// is how long the events of a dead process wait. A Publish of many events is one
+// request; single events of a crowd of publishers share requests, for which they
+// wait Linger at most. Compression is gzip, as the
 // reference has it; Snappy and LZ4 cost a fraction of the processor time. On the
 // topic, min.insync.replicas=2 with a replication factor of 3 is what "confirmed"
 // is worth having for.
