@@ -17,8 +17,7 @@ import (
 // The conformance suite on a real RabbitMQ, through a proxy for each bus, so
 // that a consumer can vanish and a broker can fall silent: on quorum queues with
 // a URL, and on classic queues with a connection that is given.
-func TestConformance(t *testing.T) {
-	t.Parallel()
+func TestConformance(t *testing.T) { // alone: it counts goroutines
 	address := brokers.RabbitMQ(t)
 	const history = "a queue gets what is published after it was declared; Open declares it"
 	for _, c := range []struct {
@@ -38,7 +37,6 @@ func TestConformance(t *testing.T) {
 		}},
 	} {
 		t.Run(string(c.kind), func(t *testing.T) {
-			t.Parallel()
 			admin := raw(t, address)
 			injector := newPublisher(t, rabbitbus.PublisherConfig{Client: connect(t, address)})
 			eventbustest.Run(t, eventbustest.Harness{

@@ -15,10 +15,11 @@ import (
 
 // hold is one look into the queue of letters, from the lock to the requeueing.
 type hold struct {
-	s     *Store
-	link  *link
-	ch    *amqp.Channel
-	ready int // letters when it began
+	s         *Store
+	link      *link
+	ch        *amqp.Channel
+	ready     int // letters when it began
+	consumers int // of others, then
 
 	deliveries <-chan amqp.Delivery // nil until the first next
 	seen       int
@@ -67,7 +68,7 @@ func (h *hold) run(f func(h *hold) error) error {
 	if err != nil {
 		return err
 	}
-	h.ready = q.Messages
+	h.ready, h.consumers = q.Messages, q.Consumers
 	return errors.Join(f(h), h.release())
 }
 
@@ -79,8 +80,9 @@ const (
 	// are any left: another program may take them, too.
 	quiet = 250 * time.Millisecond
 	// missing is how long a letter that the broker counted may be on its way. A
-	// quorum queue reads them from its disk first.
-	missing = 5 * time.Second
+	// quorum queue reads them from its disk first, and a broker can be busy. Then
+	// the look fails: what it has seen is not all, or another program took some.
+	missing = 30 * time.Second
 )
 
 // next returns the next letter, of those that were there when the look began.
@@ -120,8 +122,7 @@ func (h *hold) next(ctx context.Context) (l dlq.Letter, ok bool, err error) {
 				return l, false, err
 			}
 			if q.Messages == 0 && time.Since(began) > missing {
-				h.ready = h.seen
-				return l, false, nil
+				return l, false, fmt.Errorf("%d of %d letters did not come", h.ready-h.seen, h.ready)
 			}
 			wait.Reset(quiet)
 		case <-ctx.Done():
@@ -138,8 +139,10 @@ func (h *hold) remove() error {
 	return h.ch.Ack(tag, false)
 }
 
-// release cancels the consumer and lets the broker put back what it sent, in
-// its order.
+// release closes the channel, which makes the broker put back what it sent, in its
+// order, and waits until that has happened: the next look would miss some. A nack
+// of more than 32 messages of a quorum queue gives them back in no particular
+// order, whether together or one by one (run, on 3.10).
 func (h *hold) release() error {
 	if h.deliveries == nil {
 		return nil
@@ -148,48 +151,27 @@ func (h *hold) release() error {
 		for range h.deliveries { // for the client, which keeps them until they are taken
 		}
 	}()
-	if err := h.ch.Cancel(holdTag, false); err != nil {
+	if err := h.ch.Close(); err != nil {
 		return err
 	}
-	if err := h.putBack(); err != nil {
-		return err
-	}
-	return h.s.seen(len(h.tags))
+	return h.s.gone(h.consumers)
 }
 
-// putBack requeues what is held, in its order, and returns when that is seen.
-// A nack of more than 32 messages of a quorum queue gives them back in no
-// particular order, whether together or one by one (run, on 3.10); the end of
-// their channel does not.
-func (h *hold) putBack() error {
-	if h.s.quorum() {
-		return h.ch.Close()
-	}
-	return h.ch.Nack(0, true, true) // 0: all that this channel has
-}
+// requeueing is how long the broker may take to put letters back.
+const requeueing = time.Minute
 
-// requeueing is how long the broker may take to put one letter back.
-const requeueing = 5 * time.Second
-
-// seen waits until the broker counts n letters again, which it does not do at
-// once: the next look would miss some.
-func (s *Store) seen(n int) error {
+// gone waits until the queue has no more consumers than before: it drops one, and
+// puts back what that one had, in one step.
+func (s *Store) gone(before int) error {
 	ctx := context.Background()
 	return s.cfg.Client.do(ctx, func(ch *amqp.Channel) error {
-		most, since := 0, time.Now()
-		for {
+		for since := time.Now(); time.Since(since) < requeueing; transport.Sleep(ctx, requeued) {
 			q, err := ch.QueueDeclarePassive(s.queue, true, false, false, false, nil)
-			if err != nil || q.Messages >= n {
+			if err != nil || q.Consumers <= before {
 				return err
 			}
-			if q.Messages > most {
-				most, since = q.Messages, time.Now()
-			}
-			if time.Since(since) > requeueing {
-				return nil // somebody else took them
-			}
-			transport.Sleep(ctx, requeued)
 		}
+		return nil // somebody else has begun to consume
 	})
 }
 

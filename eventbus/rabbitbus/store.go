@@ -194,8 +194,6 @@ func (s *Store) Purge(ctx context.Context) (int, error) {
 	return removed, err
 }
 
-func (s *Store) quorum() bool { return s.cfg.Topology.withDefaults().QueueType == QueueQuorum }
-
 // failed types an error: what the broker refuses it refuses again, everything
 // else is that it cannot be asked now.
 func (s *Store) failed(act string, err error) error {
