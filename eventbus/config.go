@@ -126,7 +126,8 @@ type Config struct {
 	MeterProvider  metric.MeterProvider
 	Propagator     propagation.TextMapPropagator
 
-	// Logger gets what an operator must know; nil means silence.
+	// Logger gets what an operator must know; nil means silence. Lines about an
+	// event have handler, event_id and event_type, and trace_id where it has one.
 	Logger *slog.Logger
 
 	// AddStats, for backends, adds what only they can count to a snapshot.
@@ -237,6 +238,8 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	} else {
+		c.Logger = slog.New(tracing.LogHandler(c.Logger.Handler()))
 	}
 	return c
 }

@@ -47,7 +47,7 @@ func (b *Bus) pass(d *delivery, msg *message.Message) error {
 		if d.Err() != nil {
 			return fmt.Errorf("%w: %w", middleware.ErrHandedBack, context.Cause(d))
 		}
-		b.log.Error("message chain failed, will run again", append(b.facts(d, msg), slog.Any("error", err), slog.Duration("in", wait))...)
+		b.log.ErrorContext(msg.Context(), "message chain failed, will run again", append(b.facts(d, msg), slog.Any("error", err), slog.Duration("in", wait))...)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -191,7 +191,7 @@ func (b *Bus) guard(next message.HandlerFunc) message.HandlerFunc {
 			err = &foreignHandBackError{err}
 		}
 		if encodeErr := b.spell(d, msg); encodeErr != nil {
-			b.log.Error("letter without payload: encode failed", append(b.facts(d, msg), slog.Any("error", encodeErr))...)
+			b.log.ErrorContext(msg.Context(), "letter without payload: encode failed", append(b.facts(d, msg), slog.Any("error", encodeErr))...)
 		}
 		return nil, err
 	}

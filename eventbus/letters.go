@@ -21,7 +21,7 @@ func (b *Bus) openLetters() error {
 	if store == nil {
 		store = noLetters{errDisabled}
 	}
-	queue, err := dlq.New(dlq.Config{Store: store, Publisher: b.replayer(), MaxReplays: b.cfg.MaxReplays})
+	queue, err := dlq.New(dlq.Config{Store: store, Publisher: b.replayer(), MaxReplays: b.cfg.MaxReplays, Logger: b.log})
 	if err != nil {
 		return err
 	}

@@ -117,6 +117,7 @@ func (b *Bus) Run(ctx context.Context) error {
 func (b *Bus) watch(r *router.Router, over <-chan struct{}) (lost bool) {
 	select {
 	case <-r.Running():
+		b.log.Info("bus consumes", b.place()...)
 		close(b.life.consumes)
 	case <-over:
 		return false
@@ -221,6 +222,7 @@ func (g guest) Subscribe(ctx context.Context, topic string) (<-chan *message.Mes
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { _ = g.Close() })
+	g.bus.log.Info("bus consumes", g.bus.place()...)
 	return out, nil
 }
 

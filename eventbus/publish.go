@@ -290,7 +290,7 @@ func (b *Bus) PublishInBackground(ctx context.Context, events ...Event) error {
 		defer func() { <-b.background }()
 		if err := b.send(ctx, batch); err != nil {
 			b.counts.bgErrors.Add(1)
-			b.log.Error("background publish failed", slog.String("topic", b.cfg.Topic), slog.Any("error", err))
+			b.log.ErrorContext(ctx, "background publish failed", slog.String("topic", b.cfg.Topic), slog.Any("error", err))
 		}
 	}()
 	return nil

@@ -15,17 +15,28 @@ func NewLogger(l *slog.Logger) watermill.LoggerAdapter {
 	if l == nil {
 		l = slog.New(slog.DiscardHandler)
 	}
-	return logger{l}
+	return logger{l: l}
 }
 
-type logger struct{ l *slog.Logger }
+// ownLogger is NewLogger for the router's own Watermill router: what that tells of
+// its starts and stops is detail; the router tells what an operator must know.
+func ownLogger(l *slog.Logger) watermill.LoggerAdapter {
+	w, _ := NewLogger(l).(logger)
+	w.info = slog.LevelDebug
+	return w
+}
+
+type logger struct {
+	l    *slog.Logger
+	info slog.Level // of what Watermill calls info
+}
 
 func (l logger) Error(msg string, err error, fields watermill.LogFields) {
 	l.log(slog.LevelError, msg, err, fields)
 }
 
 func (l logger) Info(msg string, fields watermill.LogFields) {
-	l.log(slog.LevelInfo, msg, nil, fields)
+	l.log(l.info, msg, nil, fields)
 }
 
 func (l logger) Debug(msg string, fields watermill.LogFields) {
@@ -41,7 +52,7 @@ func (l logger) With(fields watermill.LogFields) watermill.LoggerAdapter {
 	for _, a := range attrs(fields) {
 		args = append(args, a)
 	}
-	return logger{l.l.With(args...)}
+	return logger{l.l.With(args...), l.info}
 }
 
 func (l logger) log(level slog.Level, msg string, err error, fields watermill.LogFields) {

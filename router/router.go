@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -64,7 +67,7 @@ func New(cfg Config) (*Router, error) {
 	cfg = cfg.withDefaults()
 	// Watermill's own time-out only has to be longer than the drain that runs
 	// in it when something else closes its router, such as a signal plugin.
-	wm, err := message.NewRouter(message.RouterConfig{CloseTimeout: cfg.DrainTimeout + 2*grace}, NewLogger(cfg.Logger))
+	wm, err := message.NewRouter(message.RouterConfig{CloseTimeout: cfg.DrainTimeout + 2*grace}, ownLogger(cfg.Logger))
 	if err != nil {
 		return nil, fmt.Errorf("router: new: %w", err)
 	}
@@ -208,8 +211,9 @@ func (r *Router) startPending(ctx context.Context) error {
 		if len(r.pending) == 0 {
 			r.state.Store(int32(running))
 			close(r.running)
+			names := slices.Sorted(maps.Keys(r.handlers))
 			r.mu.Unlock()
-			r.log.Info("router running")
+			r.log.Info("router running", "handlers", strings.Join(names, ", "))
 			return nil
 		}
 		h := r.pending[0]

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/middleware"
@@ -40,17 +42,27 @@ func (b Burial) Bury(live, retry context.Context, letter dlq.Letter) bool {
 			letter.ID = id
 			break
 		}
-		b.Log.Error("burial failed, trying again", "event_id", letter.MessageID, "error", err)
+		b.Log.Error("burial failed, trying again", append(about(letter), "error", err)...)
 		if !pause.Wait(retry) {
 			return false
 		}
 	}
-	b.Log.Error(b.Why, "event_id", letter.MessageID, "event_type", letter.EventType(), "deliveries", letter.Attempts)
+	b.Log.Error(b.Why, append(about(letter), "deliveries", letter.Attempts)...)
 	b.Buried.Add(1)
 	if b.OnDead != nil {
 		b.OnDead(letter)
 	}
 	return true
+}
+
+// about tells in a log which event it is, and its trace, where it has one.
+func about(l dlq.Letter) []any {
+	facts := []any{"event_id", l.MessageID, "event_type", l.EventType()}
+	carried := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier(l.Metadata))
+	if span := trace.SpanContextFromContext(carried); span.IsValid() {
+		facts = append(facts, "trace_id", span.TraceID().String())
+	}
+	return facts
 }
 
 // OverLimit returns the letter of a message that was delivered more often than
@@ -77,8 +89,8 @@ type Drop struct{ Log *slog.Logger }
 // Bury drops the letter and returns nil.
 func (d Drop) Bury(_ context.Context, l dlq.Letter) (string, error) {
 	if d.Log != nil {
-		d.Log.Error("event dropped, dead letters are disabled", "event_id", l.MessageID, "event_type", l.EventType(),
-			"topic", l.Source.Topic, "group", l.Group, "error", fmt.Sprintf("%s: %s", l.Reason, l.ErrorMessage))
+		d.Log.Error("event dropped, dead letters are disabled", append(about(l),
+			"topic", l.Source.Topic, "group", l.Group, "error", fmt.Sprintf("%s: %s", l.Reason, l.ErrorMessage))...)
 	}
 	return "", nil
 }

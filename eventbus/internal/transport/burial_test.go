@@ -84,8 +84,8 @@ func TestBurial(t *testing.T) {
 			t.Errorf("told %+v", told)
 		}
 		want := []string{
-			`level=ERROR msg="burial failed, trying again" event_id=m1 error=full`,
-			`level=ERROR msg="burial failed, trying again" event_id=m1 error=full`,
+			`level=ERROR msg="burial failed, trying again" event_id=m1 event_type="" error=full`,
+			`level=ERROR msg="burial failed, trying again" event_id=m1 event_type="" error=full`,
 			`level=ERROR msg="given up" event_id=m1 event_type="" deliveries=5`,
 		}
 		if got := book.all(); !slices.Equal(got, want) {
