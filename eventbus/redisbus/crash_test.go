@@ -41,6 +41,10 @@ func helper() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	if err := os.WriteFile(listening(os.Getpid()), nil, 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	reg := eventbus.NewRegistry()
 	err = eventbus.Register[Placed](reg, "Placed", eventbus.AggregateType("Order"))
 	if err == nil {
@@ -67,6 +71,12 @@ func helper() int {
 	return 0
 }
 
+// listening names the file that a helper makes when it listens for SIGTERM, which
+// would end it before.
+func listening(pid int) string {
+	return filepath.Join(os.TempDir(), fmt.Sprint("leat-redisbus-helper-", pid))
+}
+
 func startHelper(t *testing.T, url, record, consumer string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -79,7 +89,11 @@ func startHelper(t *testing.T, url, record, consumer string) *exec.Cmd {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = os.Remove(listening(cmd.Process.Pid))
+	})
 	return cmd
 }
 
@@ -135,6 +149,12 @@ func TestCrash_SignalsAtRandomMoments(t *testing.T) {
 				}
 				<-time.After(time.Duration(rand.IntN(150)) * time.Millisecond)
 				i := kill % 2
+				if c.signal == syscall.SIGTERM {
+					eventually(t, "the process listens for it", func() bool {
+						_, err := os.Stat(listening(workers[i].Process.Pid))
+						return err == nil
+					})
+				}
 				if err := workers[i].Process.Signal(c.signal); err != nil {
 					t.Fatal(err)
 				}
