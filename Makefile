@@ -13,6 +13,7 @@ FUZZTIME ?= 30s#          per fuzz target
 BENCH    ?= .#            benchmarks to run, a regular expression
 TESTARGS ?=#              more flags for go test, such as -run=TestX -count=1
 TIMEOUT  ?= 20m#          per package
+REQUIRE  ?=#              prometheus: its absence fails tests, as that of a broker does
 
 GOLANGCI_VERSION    := v2.12.2
 GOVULNCHECK_VERSION := v1.1.4
@@ -42,7 +43,7 @@ fmt: $(BIN)/golangci-lint ## format the code (gofumpt, imports in groups)
 
 .PHONY: test
 test: $(BIN)/testsummary cc ## run all tests with the race detector and the brokers of ONLY
-	LEAT_TEST_REQUIRE=$(only) $(GO) run ./integration/cmd/brokers run -only=$(only) -- \
+	LEAT_TEST_REQUIRE=$(only),$(REQUIRE) $(GO) run ./integration/cmd/brokers run -only=$(only) -- \
 		$(tests) -race $(PKGS) | $(BIN)/testsummary
 
 .PHONY: test-unit

@@ -15,8 +15,11 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/internal/direct"
 	"github.com/leat-go/leat/middleware/tracing"
+	"github.com/leat-go/leat/router"
 )
 
 // gauges is an SDK whose collections a test makes itself.
@@ -28,16 +31,20 @@ type gauges struct {
 }
 
 // newGauges opens a bus that is asked what o says.
-func newGauges(t *testing.T, o tracing.Observed) *gauges {
+func newGauges(t *testing.T, o tracing.Observed, alter ...func(*eventbus.Config)) *gauges {
 	t.Helper()
 	g := &gauges{reader: metric.NewManualReader()}
 	g.meters = metric.NewMeterProvider(metric.WithReader(g.reader))
 	channel := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
-	var err error
-	g.bus, err = eventbus.New(eventbus.Config{
+	cfg := eventbus.Config{
 		Publisher: channel, Subscriber: channel, Registry: eventbus.NewRegistry(), Topic: "orders", Group: "billing",
 		MeterProvider: g.meters, Observed: o, Logger: slog.New(slog.NewTextHandler(&g.logs, nil)),
-	})
+	}
+	for _, a := range alter {
+		a(&cfg)
+	}
+	var err error
+	g.bus, err = eventbus.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,6 +168,23 @@ func TestObserve_ABrokerThatFailsLeavesTheMetricOut(t *testing.T) {
 			t.Errorf("%d lines, want one for each failure:\n%s", n, g.logs.String())
 		}
 	})
+}
+
+func TestObserve_LettersOfTheTransportAreCounted(t *testing.T) {
+	var tell func(dlq.Letter)
+	channel := gochannel.NewGoChannel(gochannel.Config{}, watermill.NopLogger{})
+	g := newGauges(t, tracing.Observed{}, func(c *eventbus.Config) {
+		c.Subscriber = direct.Own{
+			Drainer: router.Decorate(channel, router.DrainConfig{}),
+			TellTo:  func(to func(dlq.Letter)) { tell = to },
+		}
+	})
+	defer g.shutdown(t)
+	tell(dlq.Letter{Reason: dlq.ReasonDeliveryLimit})
+	tell(dlq.Letter{Reason: dlq.ReasonDeliveryLimit})
+	if values, _ := g.collect(t); values["leat.dead_letters"] != 2 {
+		t.Errorf("%v, want 2 letters", values)
+	}
 }
 
 func TestObserve_ConsumersAreThoseThatRun(t *testing.T) {

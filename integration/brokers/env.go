@@ -29,6 +29,10 @@ const (
 	EnvRequire  = "LEAT_TEST_REQUIRE"   // comma separated kinds whose absence fails tests instead of skipping them
 )
 
+// Prometheus is the word in [EnvRequire] for the program of that name, which is
+// no broker: package integration/telemetry needs it.
+const Prometheus = "prometheus"
+
 // Var is one environment variable.
 type Var struct{ Name, Value string }
 

@@ -31,7 +31,7 @@ func tool(t *testing.T, name string) string {
 	}
 	const how = "%s is not installed: get it with `.ci/debian prometheus`"
 	for kind := range strings.SplitSeq(os.Getenv(brokers.EnvRequire), ",") {
-		if strings.EqualFold(strings.TrimSpace(kind), "prometheus") {
+		if strings.EqualFold(strings.TrimSpace(kind), brokers.Prometheus) {
 			t.Fatalf(brokers.EnvRequire+" names prometheus, and "+how, name)
 		}
 	}

@@ -60,7 +60,7 @@
 // 1,000 are told apart, of handlers, reasons and kinds of errors the first 200;
 // event types are left out, because on the consuming side anybody can invent
 // them. Durations have the conventions' buckets, 5 ms to 10 s, and queue time
-// some more up to an hour; a view of the SDK changes them:
+// some more up to an hour; a view of the SDK changes them (an example of this package does):
 //
 //	metric.NewView(
 //		metric.Instrument{Name: "leat.handler.duration", Scope: instrumentation.Scope{Name: tracing.ScopeName}},

@@ -8,6 +8,9 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
+	"go.opentelemetry.io/otel/sdk/instrumentation"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
@@ -104,4 +107,44 @@ func ExampleTracer_Observe() {
 	// Output:
 	// <nil>
 	// <nil>
+}
+
+// Views of the SDK choose other buckets: here handlers that take minutes get
+// buckets of their own, and all other durations exponential ones, which need no
+// choice.
+func Example_views() {
+	scope := instrumentation.Scope{Name: tracing.ScopeName}
+	reader := metric.NewManualReader() // yours exports
+	provider := metric.NewMeterProvider(metric.WithReader(reader), metric.WithView(
+		metric.NewView(
+			metric.Instrument{Name: "leat.handler.duration", Scope: scope},
+			metric.Stream{Aggregation: metric.AggregationExplicitBucketHistogram{Boundaries: []float64{1, 10, 60, 600}}},
+		),
+		metric.NewView(
+			metric.Instrument{Name: "messaging.*.duration", Scope: scope},
+			metric.Stream{Aggregation: metric.AggregationBase2ExponentialHistogram{MaxSize: 160, MaxScale: 20}},
+		),
+	))
+	t := tracing.New(tracing.Config{MeterProvider: provider, System: "redis"})
+	handler := func(*message.Message) ([]*message.Message, error) { return nil, nil }
+	if _, err := t.Consume(t.Handle(handler))(message.NewMessage("1", nil)); err != nil {
+		fmt.Println(err)
+	}
+
+	var collected metricdata.ResourceMetrics
+	if err := reader.Collect(context.Background(), &collected); err != nil {
+		fmt.Println(err)
+	}
+	for _, m := range collected.ScopeMetrics[0].Metrics {
+		switch data := m.Data.(type) {
+		case metricdata.Histogram[float64]:
+			fmt.Println(m.Name, data.DataPoints[0].Bounds)
+		case metricdata.ExponentialHistogram[float64]:
+			fmt.Println(m.Name, "exponential")
+		}
+	}
+
+	// Output:
+	// messaging.process.duration exponential
+	// leat.handler.duration [1 10 60 600]
 }

@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,4 +47,18 @@ func TestUnseen(t *testing.T) {
 			t.Errorf("after Reset: last error at %v, want %v", s.LastErrorAt, early)
 		}
 	})
+}
+
+func TestUnseen_TellsOfLettersUnlessTheyAreDropped(t *testing.T) {
+	t.Parallel()
+	for _, dropped := range []bool{false, true} {
+		u := transport.Unseen{Dropped: dropped}
+		u.Died(dlq.Letter{MessageID: "before anybody asked"})
+		var told []string
+		u.TellTo(func(l dlq.Letter) { told = append(told, l.MessageID) })
+		u.Died(dlq.Letter{MessageID: "m1"})
+		if want := !dropped; want != slices.Equal(told, []string{"m1"}) || !want && told != nil {
+			t.Errorf("dropped %t: told of %v", dropped, told)
+		}
+	}
 }
