@@ -51,7 +51,7 @@ type ReplayError struct {
 	ID        string // of the letter
 	Topic     string // that it was to go to
 	Published bool   // the message went out
-	Err       error
+	Err       error  // of the publisher, or of the removal
 }
 
 // Error tells the letter, the topic and the cause.

@@ -33,8 +33,8 @@ var ErrPartitionLost = errors.New("kafkabus: partition was given to another cons
 // answered with an error: it did nothing. Code is Kafka's name of the error:
 // "MESSAGE_TOO_LARGE", "TOPIC_AUTHORIZATION_FAILED", "NOT_ENOUGH_REPLICAS", ...
 type RefusedError struct {
-	Code string
-	Err  error
+	Code string // Kafka's name of the error
+	Err  error  // a *kerr.Error
 }
 
 // Error quotes Kafka.
@@ -49,7 +49,7 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // (it does, or wants a log-in), a [*RefusedError] with the code
 // SASL_AUTHENTICATION_FAILED, ...
 type ConnectError struct {
-	Addr string
+	Addr string // host and port of the brokers
 	Err  error
 }
 
@@ -89,9 +89,9 @@ func hint(err error) string {
 // TopicError reports a topic that is not there and was not created, and the
 // setting that has to do with it.
 type TopicError struct {
-	Topic   string
-	Setting string
-	Err     error
+	Topic   string // the one that is missing
+	Setting string // the one that has to do with it
+	Err     error  // the cause
 }
 
 // Error names topic and setting.

@@ -50,24 +50,24 @@ type TopicInfo struct {
 	// is known.
 	Connected bool
 
-	Topic      string
-	Exists     bool
+	Topic      string          // its name
+	Exists     bool            // else it has no partitions
 	Partitions []PartitionInfo // in order
 
-	Group      string
-	GroupState string // "Stable", "Empty", "PreparingRebalance", "Dead" (it does not exist), ...
-	Members    int
+	Group      string   // its name
+	GroupState string   // "Stable", "Empty", "PreparingRebalance", "Dead" (it does not exist), ...
+	Members    int      // of all processes
 	Consumers  []string // the ConsumerName of each member, sorted
 	Lag        int64    // the sum of the partitions'
 }
 
 // PartitionInfo is one partition.
 type PartitionInfo struct {
-	Partition   int32
-	Leader      int32
-	Replicas    int
-	InSync      int
-	StartOffset int64
+	Partition   int32 // its number
+	Leader      int32 // the broker that leads it
+	Replicas    int   // how many brokers have it
+	InSync      int   // of them, how many are up to date
+	StartOffset int64 // of the oldest record
 	EndOffset   int64 // of the next record: the high watermark
 	Committed   int64 // by the group; -1: nothing
 	Lag         int64 // records not committed; all of them when nothing is

@@ -20,6 +20,7 @@ const headerUUID = wire.WatermillUUID
 // "partition:offset" for its UUID; middleware.Delivery carries this error, so
 // that the dead letter middleware buries it with its bytes and without retries.
 type MalformedError struct {
+	// Where the record is.
 	Topic     string
 	Partition int32
 	Offset    int64

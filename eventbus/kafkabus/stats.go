@@ -17,14 +17,14 @@ const System = "kafka"
 type SubscriberStats struct {
 	Delivered     int64 // messages handed out, redeliveries after a nack included
 	Acked         int64 // records that are done: their offsets are committed soon
-	Nacked        int64
+	Nacked        int64 // by whoever handles the messages; a bus nacks no failure
 	HandedBack    int64 // records read and not done, when a drain or a rebalance took them
 	Buried        int64 // records over MaxDeliveries
 	Tombstones    int64 // records without a value that only delete a key: passed over
 	Lost          int64 // records that retention removed before this group read them
 	Rebalances    int64 // of the group, after this member has joined it
 	LostPartition int64 // partitions that were taken without asking: this member was thought dead
-	Commits       int64
+	Commits       int64 // of offsets
 	Pauses        int64 // of a partition's fetching, because too much of it was in flight
 	Reconnections int64 // broken connections that were made anew
 	InFlight      int   // records read and not done, now

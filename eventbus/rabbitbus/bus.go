@@ -219,11 +219,11 @@ const (
 
 // QueueInfo is what the broker tells about a queue at this moment.
 type QueueInfo struct {
-	Name      string
-	State     QueueState
-	Messages  int // ready to be delivered; those in a consumer's hands are not counted
-	Consumers int
-	Letters   int // in the dead letter queue, not counting those that somebody looks at
+	Name      string     // of the queue
+	State     QueueState // whether it is there
+	Messages  int        // ready to be delivered; those in a consumer's hands are not counted
+	Consumers int        // of all processes
+	Letters   int        // in the dead letter queue, not counting those that somebody looks at
 }
 
 // QueueInfo describes the group's queue.
@@ -259,9 +259,9 @@ func (b *Bus) Plan() Topology { return b.cfg.Plan() }
 
 // TransportStats are the counts that have no place in [eventbus.Stats].
 type TransportStats struct {
-	Consumer   SubscriberStats
-	Publishing ClientStats
-	Consuming  ClientStats
+	Consumer   SubscriberStats // zero on a bus for publishing only
+	Publishing ClientStats     // of the connection that publishes
+	Consuming  ClientStats     // of the one that consumes
 }
 
 // TransportStats returns the counts of the transport since the last ResetStats.

@@ -14,11 +14,11 @@ import (
 // is missing, or differs from what was asked for in an argument.
 type TopologyError struct {
 	Kind     string // "exchange" or "queue"
-	Name     string
+	Name     string // of the exchange or queue
 	Argument string // the one that differs; empty when it is not about one
 	Want     string // as the broker tells it
-	Have     string
-	Err      error
+	Have     string // what the broker has
+	Err      error  // the broker's answer
 }
 
 // Error tells what differs and what to do.

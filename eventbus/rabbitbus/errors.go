@@ -29,8 +29,8 @@ var (
 // resource locked, 406 precondition failed, 530 not allowed, ...; 0 when a
 // publishing was nacked.
 type RefusedError struct {
-	Code int
-	Err  error
+	Code int   // the reply code
+	Err  error // the answer
 }
 
 // Error quotes the broker.
@@ -42,8 +42,8 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // UnroutableError reports a message that no queue took: nothing is bound to the
 // exchange that matches its routing key. It is not stored anywhere.
 type UnroutableError struct {
-	Exchange   string
-	RoutingKey string
+	Exchange   string // that was published to
+	RoutingKey string // that no queue is bound by
 }
 
 // Error names exchange and routing key.
@@ -55,7 +55,7 @@ func (e *UnroutableError) Error() string {
 // nothing for now: an alarm for memory or disk. Err is what ended the wait.
 type BlockedError struct {
 	Reason string // as the broker gave it
-	Err    error
+	Err    error  // what ended the wait
 }
 
 // Error quotes the broker's reason.
@@ -70,7 +70,7 @@ func (e *BlockedError) Unwrap() error { return e.Err }
 // let us in. Err is the cause: a *net.OpError, a *tls.CertificateVerificationError,
 // a [*RefusedError] with the code 403, ...
 type ConnectError struct {
-	Addr string
+	Addr string // host and port
 	Err  error
 }
 

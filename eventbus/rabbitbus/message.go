@@ -25,7 +25,7 @@ const KeyAMQP = "_amqp"
 // for its metadata; middleware.Delivery carries this error, so that the dead
 // letter middleware buries it as it came and without retries.
 type MalformedError struct {
-	Err error
+	Err error // what is wrong
 }
 
 // Error tells what is wrong, without the contents.

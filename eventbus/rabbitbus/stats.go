@@ -7,10 +7,10 @@ import (
 
 // ClientStats are what a [Client] counts.
 type ClientStats struct {
-	Connected     bool
+	Connected     bool      // now
 	ConnectedAt   time.Time // of the connection there is now
-	Reconnections int64
-	Blocked       string // the broker's reason for taking no messages; empty when it does
+	Reconnections int64     // connections that were lost and made anew
+	Blocked       string    // the broker's reason for taking no messages; empty when it does
 }
 
 // Stats returns the counts at this moment; it never blocks.
@@ -32,7 +32,7 @@ func (c *Client) Stats() ClientStats {
 type SubscriberStats struct {
 	Delivered     int64 // messages handed out, redeliveries after a nack included
 	Acked         int64 // messages whose acknowledgement was written
-	Nacked        int64
+	Nacked        int64 // by whoever handles the messages; a bus nacks no failure
 	HandedBack    int64 // messages left to the broker by a drain
 	Buried        int64 // messages over MaxDeliveries
 	Voided        int64 // messages whose channel was lost while they were handled

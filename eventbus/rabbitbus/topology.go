@@ -12,13 +12,14 @@ import (
 // Topology is a plan of exchanges, queues and bindings, argument by argument. It
 // prints as text, and can be exported for RabbitMQ to import.
 type Topology struct {
-	Exchanges []Exchange
-	Queues    []Queue
-	Bindings  []QueueBinding
+	Exchanges []Exchange     // the one for letters included
+	Queues    []Queue        // likewise
+	Bindings  []QueueBinding // of both
 }
 
 // Exchange is one exchange of a [Topology].
 type Exchange struct {
+	// As in exchange.declare.
 	Name       string
 	Type       ExchangeType
 	Durable    bool
@@ -28,6 +29,7 @@ type Exchange struct {
 
 // Queue is one queue of a [Topology].
 type Queue struct {
+	// As in queue.declare.
 	Name       string
 	Durable    bool
 	AutoDelete bool
@@ -36,6 +38,7 @@ type Queue struct {
 
 // QueueBinding is one binding of a [Topology].
 type QueueBinding struct {
+	// Exchange and Queue are their names.
 	Exchange string
 	Queue    string
 	Binding

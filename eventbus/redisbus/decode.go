@@ -18,7 +18,7 @@ import (
 // dead letter middleware buries it with its bytes and without retries.
 type MalformedError struct {
 	ID  string // of the entry
-	Err error
+	Err error  // what is wrong with it
 }
 
 // Error tells the entry and what is wrong with it, without its contents.

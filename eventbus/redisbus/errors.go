@@ -29,8 +29,8 @@ var ErrNotSubscribed = errors.New("redisbus: no subscription to the topic")
 // reached, "NOPERM" when the ACL user may not, "WRONGTYPE" when the key is no
 // stream, "READONLY", "LOADING", "MISCONF" (the disk is full), ...
 type RefusedError struct {
-	Code string
-	Err  error
+	Code string // the first word of the answer
+	Err  error  // the answer
 }
 
 // Error quotes the server.
@@ -43,7 +43,7 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // let us in. Err is the cause: a *net.OpError, a *tls.CertificateVerificationError,
 // a [*RefusedError] with the code WRONGPASS or NOAUTH, ...
 type ConnectError struct {
-	Addr string
+	Addr string // host and port, or the path of a socket
 	Err  error
 }
 

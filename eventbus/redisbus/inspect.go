@@ -49,30 +49,30 @@ type StreamInfo struct {
 	// is known.
 	Connected bool
 
-	Stream          StreamState
-	ConsumerGroups  []GroupInfo
-	PendingMessages int64 // read and not acknowledged, in all groups
-	DLQMessages     int64
-	ActiveConsumers int // consumers of all groups, the dead ones included that nobody removed
+	Stream          StreamState // the stream itself
+	ConsumerGroups  []GroupInfo // all of them
+	PendingMessages int64       // read and not acknowledged, in all groups
+	DLQMessages     int64       // letters
+	ActiveConsumers int         // consumers of all groups, the dead ones included that nobody removed
 }
 
 // StreamState is the stream itself. A stream that does not exist has only a name.
 type StreamState struct {
-	Name         string
-	Exists       bool
-	Length       int64
+	Name         string // its key
+	Exists       bool   // else all that follows is zero
+	Length       int64  // in entries
 	FirstEntryID string // empty when it has no entries
-	LastEntryID  string
-	EntriesAdded int64 // ever; 0 before Redis 7
+	LastEntryID  string // the newest
+	EntriesAdded int64  // ever; 0 before Redis 7
 }
 
 // GroupInfo is one consumer group of a stream.
 type GroupInfo struct {
-	Name            string
-	Consumers       int64
-	Pending         int64
-	LastDeliveredID string
-	Lag             int64 // entries not yet read by the group; UnknownLag if Redis cannot tell
+	Name            string // of the group
+	Consumers       int64  // the dead ones included that nobody removed
+	Pending         int64  // entries read and not acknowledged
+	LastDeliveredID string // how far the group has read
+	Lag             int64  // entries not yet read by the group; UnknownLag if Redis cannot tell
 }
 
 // UnknownLag is the lag of a group when Redis cannot tell it: before Redis 7
@@ -81,8 +81,8 @@ const UnknownLag = -1
 
 // ConsumerInfo is one consumer of the group.
 type ConsumerInfo struct {
-	Name    string
-	Pending int64
+	Name    string        // ConsumerName of its process
+	Pending int64         // entries it has read and not acknowledged
 	Idle    time.Duration // since it last asked for anything
 }
 

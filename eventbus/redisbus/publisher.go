@@ -111,7 +111,7 @@ func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 // messages are confirmed. Errors has an entry for each message, nil for those
 // that are. errors.Is and errors.As look through all of them.
 type BatchError struct {
-	Topic  string
+	Topic  string // the key of the stream
 	Errors []error
 }
 

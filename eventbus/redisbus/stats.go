@@ -9,7 +9,7 @@ const System = "redis"
 type SubscriberStats struct {
 	Delivered     int64 // messages handed out, redeliveries after a nack included
 	Acked         int64 // entries whose acknowledgement the server confirmed
-	Nacked        int64
+	Nacked        int64 // by whoever handles the messages; a bus nacks no failure
 	HandedBack    int64 // entries left pending by a drain
 	Claimed       int64 // entries taken over from dead consumers
 	Buried        int64 // entries over MaxDeliveries
