@@ -84,7 +84,7 @@ func testFaults(t *testing.T, broker *brokers.Instance) {
 		}},
 		{"all connections closed by an operator, again and again", kinds, func(t *testing.T, o *oracle) {
 			t.Helper()
-			for range 3 {
+			for range 2 {
 				control(t, broker, "close_all_connections", "a test")
 				o.progress(50)
 			}
