@@ -2,6 +2,7 @@ package kafkabus_test
 
 import (
 	"fmt"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -210,4 +211,42 @@ func spread(from, to int) (list []*message.Message) {
 		list = append(list, msg(fmt.Sprint("m", i), fmt.Sprint("k", i%40)))
 	}
 	return list
+}
+
+// A publisher is killed between write and confirm: zero or one copy of each
+// event, never half a one, and in order.
+func TestCrash_PublisherKilled(t *testing.T) {
+	t.Parallel()
+	topic := newTopic(t, "published", 1, nil)
+	inspect, err := kafkabus.NewInspector(kafkabus.InspectorConfig{Client: shared(t), Topic: topic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := func() int64 {
+		info, err := inspect.TopicInfo(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Partitions[0].EndOffset
+	}
+	for range 3 {
+		before := written()
+		l := begin(t, brokers.KafkaBrokers(t), topic, "", 0)
+		eventually(t, "it publishes", func() bool { return written() > before+300 })
+		l.end(t, syscall.SIGKILL)
+	}
+	last := -1
+	for _, r := range consume(t, topic, int(written())) {
+		uuid := ""
+		for _, h := range r.Headers {
+			if h.Key == "_watermill_message_uuid" {
+				uuid = string(h.Value)
+			}
+		}
+		n, err := strconv.Atoi(uuid)
+		if err != nil || string(r.Value) != `{"n":"`+uuid+`"}` || n != last+1 && n != 0 {
+			t.Fatalf("record %d is %q %s after number %d", r.Offset, uuid, r.Value, last)
+		}
+		last = n
+	}
 }

@@ -3,6 +3,7 @@ package kafkabus_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -147,7 +148,15 @@ func TestFaults_TopicDeletedWhileConsuming(t *testing.T) {
 	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 2}})
 	publish(t, pub, topic, msg("before", "k"))
 	group := name("g")
-	sub := newSubscriber(t, kafkabus.SubscriberConfig{Client: client, ConsumerGroup: group, Topics: kafkabus.TopicConfig{Partitions: 2}})
+	log := &lines{}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log: %q", log.all())
+		}
+	})
+	sub := newSubscriber(t, kafkabus.SubscriberConfig{
+		Client: client, ConsumerGroup: group, Topics: kafkabus.TopicConfig{Partitions: 2}, Logger: slog.New(log),
+	})
 	out := subscribe(t, sub, topic)
 	next(t, out).Ack()
 	if _, err := kadm.NewClient(client).DeleteTopics(t.Context(), topic); err != nil {

@@ -8,11 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-go/leat/eventbus/kafkabus"
 )
@@ -31,12 +34,16 @@ const (
 func help() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	_, _ = fmt.Fprintln(os.Stdout, "ready") // for signals
 	client, err := kafkabus.OpenClient(ctx, kafkabus.ClientConfig{BootstrapServers: os.Getenv(helperBrokers)})
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	topic := os.Getenv(helperTopic)
+	if os.Getenv(helperGroup) == "" {
+		return publishForEver(client, topic)
+	}
 	store, err := kafkabus.NewStore(kafkabus.StoreConfig{Client: client, Topic: topic + ".dlq"})
 	if err != nil {
 		return err
@@ -77,10 +84,20 @@ func help() error {
 	return err
 }
 
+// publishForEver publishes numbers, three a call, until it is killed.
+func publishForEver(client *kgo.Client, topic string) error {
+	pub, err := kafkabus.NewPublisher(kafkabus.PublisherConfig{Client: client})
+	for n := 0; err == nil; n += 3 {
+		err = pub.Publish(topic, msg(strconv.Itoa(n), "k"), msg(strconv.Itoa(n+1), "k"), msg(strconv.Itoa(n+2), "k"))
+	}
+	return err
+}
+
 // life is one helper process.
 type life struct {
-	cmd  *exec.Cmd
-	read chan struct{} // closed: all that it said was read
+	cmd   *exec.Cmd
+	ready chan struct{} // closed: it can be signalled
+	read  chan struct{} // closed: all that it said was read
 
 	mu                sync.Mutex
 	started, finished map[string]int
@@ -92,7 +109,7 @@ func begin(t *testing.T, addr, topic, group string, work time.Duration) *life {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &life{cmd: exec.Command(self), read: make(chan struct{}), started: map[string]int{}, finished: map[string]int{}}
+	l := &life{cmd: exec.Command(self), ready: make(chan struct{}), read: make(chan struct{}), started: map[string]int{}, finished: map[string]int{}}
 	l.cmd.Env = append(os.Environ(), helperBrokers+"="+addr, helperTopic+"="+topic, helperGroup+"="+group, helperWork+"="+work.String())
 	l.cmd.Stderr = os.Stderr
 	out, err := l.cmd.StdoutPipe()
@@ -108,6 +125,13 @@ func begin(t *testing.T, addr, topic, group string, work time.Duration) *life {
 		<-l.read
 		_ = l.cmd.Wait()
 	})
+	select {
+	case <-l.ready:
+	case <-l.read:
+		t.Fatal("the helper ended at once")
+	case <-time.After(patience):
+		t.Fatal("the helper does not begin")
+	}
 	return l
 }
 
@@ -116,9 +140,12 @@ func (l *life) listen(out io.Reader) {
 	for said := bufio.NewScanner(out); said.Scan(); {
 		act, id, _ := strings.Cut(said.Text(), " ")
 		l.mu.Lock()
-		if act == "start" {
+		switch act {
+		case "ready":
+			close(l.ready)
+		case "start":
 			l.started[id]++
-		} else {
+		case "finish":
 			l.finished[id]++
 		}
 		l.mu.Unlock()
