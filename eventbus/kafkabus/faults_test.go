@@ -18,7 +18,7 @@ import (
 
 // Each fault is made for real while 16 publishers and a consumer work; the
 // oracle judges.
-func TestFaults_OfTheBroker(t *testing.T) {
+func TestFaults_OfTheBroker(t *testing.T) { //nolint:tparallel // one broker: one fault after the other
 	t.Parallel()
 	broker := brokers.StartKafka(t, brokers.KafkaOptions{})
 	for _, f := range []struct {
