@@ -5,7 +5,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/leat-go/leat/internal/direct"
+	"github.com/leat-go/leat/eventbus/internal/direct"
 	"github.com/leat-go/leat/router"
 )
 
@@ -36,7 +36,7 @@ func (c *called) Subscribe(ctx context.Context, topic string) (<-chan *message.M
 		case <-msg.Context().Done(): // the router never came to it
 			return context.Cause(msg.Context())
 		}
-		return c.bus.handle(msg, c.context)
+		return c.bus.handle(c.context, msg)
 	})
 	in, err := c.bus.sub.Subscribe(offer, topic)
 	if err != nil || !call.Taken() {
@@ -59,5 +59,5 @@ func (c *called) handle(msg *message.Message) error {
 		close(c.named)
 		return nil
 	}
-	return c.bus.handle(msg, nil)
+	return c.bus.take(msg)
 }

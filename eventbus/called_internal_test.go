@@ -9,7 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/codec"
-	"github.com/leat-go/leat/internal/direct"
+	"github.com/leat-go/leat/eventbus/internal/direct"
 	"github.com/leat-go/leat/middleware"
 	"github.com/leat-go/leat/router"
 )

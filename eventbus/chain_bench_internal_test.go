@@ -9,7 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/dlq"
-	"github.com/leat-go/leat/internal/direct"
+	"github.com/leat-go/leat/eventbus/internal/direct"
 )
 
 type benched struct {

@@ -19,11 +19,11 @@ import (
 // calls for each message. It returns an error only when the message's context
 // ended before the message was finished, which hands it back; never for what a
 // handler did, since an error here is a nack.
-func (b *Bus) take(msg *message.Message) error { return b.handle(msg, nil) }
+func (b *Bus) take(msg *message.Message) error { return b.handle(nil, msg) }
 
 // handle takes a message whose transport calls the bus without a router in
 // between; names is what a router would have put into its context.
-func (b *Bus) handle(msg *message.Message, names context.Context) error {
+func (b *Bus) handle(names context.Context, msg *message.Message) error {
 	d := &delivery{Context: msg.Context(), names: names, bus: b}
 	if b.direct { // a letter that is replayed
 		d.kill = b.kill

@@ -15,7 +15,7 @@ import (
 	"github.com/leat-go/leat/codec"
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
-	"github.com/leat-go/leat/internal/direct"
+	"github.com/leat-go/leat/eventbus/internal/direct"
 	"github.com/leat-go/leat/middleware"
 )
 

@@ -9,8 +9,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/internal/direct"
 	"github.com/leat-go/leat/eventbus/internal/transport"
-	"github.com/leat-go/leat/internal/direct"
 )
 
 // Bus is a bus on RabbitMQ: all verbs of [eventbus.Bus], bindings at run time,

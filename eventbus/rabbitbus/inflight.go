@@ -5,7 +5,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/leat-go/leat/internal/msgctx"
+	"github.com/leat-go/leat/eventbus/internal/msgctx"
 	"github.com/leat-go/leat/middleware"
 )
 

@@ -8,10 +8,10 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/leat-go/leat/eventbus/internal/direct"
+	"github.com/leat-go/leat/eventbus/internal/msgctx"
 	"github.com/leat-go/leat/eventbus/internal/transport"
-	"github.com/leat-go/leat/internal/direct"
 	"github.com/leat-go/leat/internal/lanes"
-	"github.com/leat-go/leat/internal/msgctx"
 )
 
 // subscription is one Subscribe call. Its goroutines: consume, which keeps one

@@ -12,8 +12,8 @@ import (
 
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
+	"github.com/leat-go/leat/eventbus/internal/direct"
 	"github.com/leat-go/leat/eventbus/internal/transport"
-	"github.com/leat-go/leat/internal/direct"
 )
 
 // Bus is a bus on Redis Streams: all verbs of [eventbus.Bus], and a look at the

@@ -22,6 +22,7 @@ func TestCompare_ReportsMediansAndTheSpread(t *testing.T) {
 		t.Skip("one round has no spread")
 	}
 	got := testing.Benchmark(func(b *testing.B) {
+		b.Helper()
 		rivals.Compare(b, 3,
 			took(rivals.Leat, 100, time.Second, 2*time.Second, 4*time.Second), // 100, 50, 25 a second
 			took("stock", 10, time.Second, time.Second, time.Second),          // 10, 10, 10

@@ -42,7 +42,7 @@ func TestInConfig(t *testing.T) {
 	if !errors.Is(got, errShort) {
 		t.Error("the cause is lost")
 	}
-	if lines, ok := got.(interface{ Unwrap() []error }); !ok || len(lines.Unwrap()) != 5 { //nolint:errorlint // the list itself is meant
+	if lines, ok := got.(interface{ Unwrap() []error }); !ok || len(lines.Unwrap()) != 5 {
 		t.Errorf("%T is no list of five problems", got)
 	}
 }

@@ -31,7 +31,7 @@ type Worker struct {
 	workers *Workers
 	mu      sync.Mutex
 	calls   bool
-	task    any // of the call
+	task    any  // of the call
 	gone    bool // left behind: nothing is its business any more
 }
 
