@@ -17,7 +17,7 @@ import (
 
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
-	"github.com/leat-go/leat/internal/direct"
+	"github.com/leat-go/leat/eventbus/internal/direct"
 	"github.com/leat-go/leat/middleware/tracing"
 	"github.com/leat-go/leat/router"
 )
@@ -91,7 +91,7 @@ func TestObserve_CollectionsShareAnAnswer(t *testing.T) {
 			after time.Duration
 			want  int64
 		}{{0, 10}, {900 * time.Millisecond, 10}, {100 * time.Millisecond, 20}, {15 * time.Second, 30}} {
-			time.Sleep(is.after)
+			<-time.After(is.after)
 			if values, took := g.collect(t); values["leat.lag"] != is.want || took != 0 {
 				t.Errorf("after %v more: lag = %v within %v, want %d at once", is.after, values["leat.lag"], took, is.want)
 			}
@@ -122,7 +122,7 @@ func TestObserve_ABrokerThatHangsHoldsUpOneCollectionOnceForASecond(t *testing.T
 			if lag || letters || values["leat.lanes.busy"] != 2 {
 				t.Errorf("collection %d has %v, want what needs no broker", i, values)
 			}
-			time.Sleep(10 * time.Second) // the question ends after 5
+			<-time.After(10 * time.Second) // the question ends after 5
 		}
 		g.collect(t)
 		answers <- 7
@@ -150,16 +150,16 @@ func TestObserve_ABrokerThatFailsLeavesTheMetricOut(t *testing.T) {
 		g.collect(t)
 		for _, cause := range []string{"refused", "panic"} {
 			err = errors.New(cause)
-			time.Sleep(29 * time.Second)
+			<-time.After(29 * time.Second)
 			if values, took := g.collect(t); values["leat.lag"] != 5 || took != 0 {
 				t.Errorf("%s: after 29 s the lag is %v within %v, want the last one", cause, values["leat.lag"], took)
 			}
-			time.Sleep(2 * time.Second)
+			<-time.After(2 * time.Second)
 			if values, _ := g.collect(t); values["leat.lag"] != 0 {
 				t.Errorf("%s: after 31 s the lag is %v, want none", cause, values["leat.lag"])
 			}
 			err = nil
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			if values, _ := g.collect(t); values["leat.lag"] != 5 {
 				t.Errorf("%s: it works again and the lag is %v, want 5", cause, values["leat.lag"])
 			}
