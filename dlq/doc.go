@@ -31,6 +31,13 @@
 // redelivery. A replay that dies between publishing and removing leaves the
 // letter, which can then be replayed a second time. Nothing is lost in either.
 //
+// # What blocks, and what is owned
+//
+// Every method ends with its context, and blocks until the broker has answered;
+// those of a MemStore do not block. A listing is lazy: it reads while it is
+// ranged over. Store and Publisher of a [Queue] stay the caller's; nothing here is
+// closed, and nothing runs behind a call.
+//
 // This package knows Watermill's message package and nothing of events or
 // brokers. Package middleware decides what is buried.
 package dlq

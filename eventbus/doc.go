@@ -57,6 +57,22 @@
 //
 // A router.Router of leat's needs none of this but [Bus.Shutdown].
 //
+// # When it blocks
+//
+// [Bus.Publish] until the outcome of each event is known or its context ends,
+// [Bus.PublishInBackground] only at its bound. [Bus.Run] until its context ends
+// and the drain is over; [Bus.Shutdown] until the drain is over, within its
+// context or DrainTimeout. The verbs on letters as long as their store needs, or
+// their context lasts. Subscribing, counting and all that looks at the bus never.
+//
+// # What can be lost or doubled
+//
+// Lost: what the broker confirmed and lost itself; what goes to a group whose
+// DisableDLQ is set and whose handlers gave up on it; an event of a type that a
+// process of the group does not know, since that one skips and acknowledges it.
+// Doubled: what was in flight at a crash, what a shutdown handed back, what was
+// published again after an unknown outcome. All of it has the same event id.
+//
 // # What is closed by whom
 //
 // [Bus.Shutdown] drains. It closes what a backend's Open opened, and never a

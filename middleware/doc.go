@@ -40,4 +40,13 @@
 // failed: it leaves the chain with an error that wraps [ErrHandedBack], becomes
 // no letter, and is delivered again later. What had been decided before, by
 // Permanent or by the last attempt, is buried even then.
+//
+// # What blocks, what is lost, what is owned
+//
+// Retry blocks for its waits, DeadLetter until the letter is safe, Idempotency
+// while somebody else handles the same message; each of them ends with the
+// message's context. Nothing is lost but what Discard says and what a DeadLetter
+// with Disabled drops. A message that was handed back comes again, to all its
+// handlers. Stores and buriers stay the caller's; nothing here is closed, and
+// only Timeout starts something: a timer, for a handler that outlives its time.
 package middleware
