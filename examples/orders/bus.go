@@ -33,6 +33,7 @@ type backend struct {
 	uses  []string                // flags that only some have
 	check func(o options) []error // of those flags; nil: nothing to check
 	open  func(ctx context.Context, s setup) (opened, error)
+	each  []backend // not nil: it is these, and has no open of its own
 
 	// takeover is how long it takes until the others of the group get what a
 	// crashed process had begun; 0: no time worth mentioning.
@@ -56,7 +57,7 @@ type group interface {
 }
 
 func backends() []backend {
-	return []backend{memory(), leatRedis(), watermillRedis(), leatRabbitMQ(), leatKafka()}
+	return []backend{memory(), leatRedis(), watermillRedis(), leatRabbitMQ(), leatKafka(), everyBus()}
 }
 
 func names() []string {

@@ -19,6 +19,13 @@ func ownKafkaTopic(t *testing.T) []string {
 	t.Helper()
 	addr := brokers.KafkaBrokers(t)
 	topic := "orders-test-" + eventbus.NewID()
+	dropKafka(t, addr, topic)
+	return []string{"-bus=kafka", "-kafka=" + addr, "-topic=" + topic}
+}
+
+// dropKafka removes a topic at the end of the test.
+func dropKafka(t *testing.T, addr, topic string) {
+	t.Helper()
 	t.Cleanup(func() {
 		client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(addr, ",")...))
 		if err != nil {
@@ -30,7 +37,6 @@ func ownKafkaTopic(t *testing.T) []string {
 			t.Error(err)
 		}
 	})
-	return []string{"-bus=kafka", "-kafka=" + addr, "-topic=" + topic}
 }
 
 func TestStory_OverKafka(t *testing.T) {

@@ -21,6 +21,13 @@ func ownExchange(t *testing.T) (flags []string, queue string) {
 	t.Helper()
 	url := brokers.RabbitMQ(t)
 	topic := "orders-test-" + eventbus.NewID()
+	dropExchange(t, url, topic)
+	return []string{"-bus=rabbitmq", "-rabbitmq=" + url, "-topic=" + topic}, rabbitbus.QueueName(topic, "shop")
+}
+
+// dropExchange removes a topic at the end of the test.
+func dropExchange(t *testing.T, url, topic string) {
+	t.Helper()
 	t.Cleanup(func() {
 		conn, err := amqp.Dial(url)
 		if err != nil {
@@ -41,7 +48,6 @@ func ownExchange(t *testing.T) (flags []string, queue string) {
 		_ = ch.ExchangeDelete(topic, false, false)
 		_ = ch.ExchangeDelete(rabbitbus.DeadExchangeName(topic), false, false)
 	})
-	return []string{"-bus=rabbitmq", "-rabbitmq=" + url, "-topic=" + topic}, rabbitbus.QueueName(topic, "shop")
 }
 
 func TestStory_OverRabbitMQ(t *testing.T) {

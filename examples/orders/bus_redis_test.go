@@ -29,6 +29,13 @@ func overRedis(t *testing.T, test func(t *testing.T, bus string)) {
 func ownTopic(t *testing.T, bus, url string) []string {
 	t.Helper()
 	topic := "orders-test-" + eventbus.NewID()
+	dropRedis(t, url, topic)
+	return []string{"-bus=" + bus, "-redis=" + url, "-topic=" + topic}
+}
+
+// dropRedis removes a topic at the end of the test.
+func dropRedis(t *testing.T, url, topic string) {
+	t.Helper()
 	opts, err := redis.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +47,6 @@ func ownTopic(t *testing.T, bus, url string) []string {
 		}
 		_ = client.Close() // a second time is no matter
 	})
-	return []string{"-bus=" + bus, "-redis=" + url, "-topic=" + topic}
 }
 
 func TestStory_OverRedis(t *testing.T) {

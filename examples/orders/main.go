@@ -1,7 +1,7 @@
 // Orders shows leat at work, end to end: aggregates are loaded and saved, their
 // events published, and handled by named handlers; one handler fails and it
 // alone is tried again; one event becomes a dead letter, is listed and
-// replayed. It runs in memory or on a broker, on a story of its own or on a
+// replayed. It runs in memory, on a broker or on all at once, on a story of its own or on a
 // file of commands, in one process or in several that share the events.
 //
 //	go run ./examples/orders
@@ -50,6 +50,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, c *console) int {
 		fmt.Fprintf(c.err, "These flags cannot work:\n%s(-help tells about them all)\n", indent(err.Error()))
 		return 2
 	}
+	if backend.each != nil {
+		return runFleet(ctx, opt, backend, stdin, c)
+	}
 	p := &program{opt: opt, console: c}
 	if opt.worker {
 		return p.serve(ctx, backend, stdin)
@@ -82,7 +85,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, c *console) int {
 		}
 		consumed <- err
 	}()
-	code := p.work(ctx, interrupt, stdin)
+	code := p.work(ctx, interrupt, p.act(stdin), p.settle)
 	others := p.dismiss(context.WithoutCancel(ctx))
 
 	drained, err := p.bus.Shutdown(context.WithoutCancel(ctx))

@@ -35,8 +35,9 @@ type options struct {
 	forWorkers  []string // the flags that worker processes get, too
 }
 
-// story reports whether the run tells the story: nobody gave it anything to do.
-func (o options) story() bool { return o.input == "" && !o.worker }
+// story reports whether the run tells the story: nobody gave it anything to do,
+// and there is one bus to tell of.
+func (o options) story() bool { return o.input == "" && !o.worker && o.bus != "all" }
 
 const usage = `orders shows leat at work: orders are aggregates, what happens to them is
 published as events, and named handlers react.
@@ -47,6 +48,7 @@ published as events, and named handlers react.
   go run ./examples/orders -bus=redis -workers=2 -input examples/orders/testdata/orders.jsonl
   go run ./examples/orders -bus=rabbitmq -rabbitmq=amqp://guest:guest@localhost:5672/
   go run ./examples/orders -bus=kafka -kafka=localhost:9092
+  go run ./examples/orders -bus=all                           the same events in memory and on all three
 
 A line of the input is a JSON object, for instance
   {"command":"create","order":"o-1","customer":"ann"}
@@ -106,9 +108,9 @@ func parse(args []string, out io.Writer) (o options, b backend, err error) {
 	}
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&o.bus, "bus", "memory", "the bus: "+strings.Join(names(), ", "))
-	fs.StringVar(&o.redis, "redis", "redis://localhost:6379/0", "`URL` of Redis, for -bus=redis and -bus=watermill-redis")
-	fs.StringVar(&o.rabbitmq, "rabbitmq", rabbitbus.DefaultURL, "`URL` of RabbitMQ, for -bus=rabbitmq")
-	fs.StringVar(&o.kafka, "kafka", kafkabus.DefaultBootstrapServers, "`HOST:PORT` of Kafka, several with commas, for -bus=kafka")
+	fs.StringVar(&o.redis, "redis", "redis://localhost:6379/0", "`URL` of Redis, for -bus=redis, -bus=watermill-redis and -bus=all")
+	fs.StringVar(&o.rabbitmq, "rabbitmq", rabbitbus.DefaultURL, "`URL` of RabbitMQ, for -bus=rabbitmq and -bus=all")
+	fs.StringVar(&o.kafka, "kafka", kafkabus.DefaultBootstrapServers, "`HOST:PORT` of Kafka, several with commas, for -bus=kafka and -bus=all")
 	fs.StringVar(&o.group, "group", "shop", "consumer group; a new one first gets the history of the topic")
 	fs.StringVar(&o.topic, "topic", "orders", "topic that the events go to")
 	fs.StringVar(&o.input, "input", "", "`FILE` with commands as JSON lines, - for standard input; empty for the story")

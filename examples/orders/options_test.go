@@ -14,7 +14,7 @@ func TestFlags_AllMistakesAtOnce(t *testing.T) {
   -concurrency: "many" must be a number from 1 to 1000
   -patience: "-1s" must be a time like 10s
   "orders.jsonl" is no flag: the input is given with -input
-  -bus: "pigeon" is none of memory, redis, watermill-redis, rabbitmq, kafka
+  -bus: "pigeon" is none of memory, redis, watermill-redis, rabbitmq, kafka, all
   -group: "a b" must be 1 to 120 of letters, digits and _ - . : /
   -topic: "" must be 1 to 120 of letters, digits and _ - . : /
   -input: stat /none/such: no such file or directory

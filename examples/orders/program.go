@@ -23,6 +23,7 @@ const pace = 50 * time.Millisecond
 
 // program is everything that is wired up in run.
 type program struct {
+	name     string // of the bus, where there are several
 	opt      options
 	console  *console
 	consumer string // the name of this process in the group
@@ -36,6 +37,7 @@ type program struct {
 	tally    *tally // nil in a worker
 	crew     crew
 	awaited  int    // crashes that settle knew of
+	replays  int    // of dead letters, where there are several buses
 	input    *input // nil in the story
 }
 
@@ -49,6 +51,9 @@ func (p *program) open(ctx context.Context, b backend, record func(event, handle
 	var logger *slog.Logger
 	if p.opt.log {
 		logger = slog.New(slog.NewTextHandler(p.console.err, nil))
+		if p.name != "" {
+			logger = logger.With("bus", p.name)
+		}
 	}
 	around := []message.HandlerMiddleware{
 		middleware.Idempotency{Store: middleware.NewMemSeen(middleware.MemSeenConfig{})}.Middleware,
@@ -80,12 +85,18 @@ func (p *program) open(ctx context.Context, b backend, record func(event, handle
 func (p *program) openShop() error {
 	p.tally = newTally(p.bus.Registry(), 1+p.opt.workers)
 	p.tally.learn(p.bus.HandlerStats())
+	var err error
+	p.shop, err = newShop(counting{p.bus, p.tally})
+	return err
+}
+
+// newShop keeps the orders in memory.
+func newShop(publisher aggregate.Publisher) (*shop, error) {
 	orders, err := aggregate.NewRepository(aggregate.Config[*Order]{
 		Type: orderType, New: func() *Order { return &Order{} },
-		Store: aggregate.NewMemStore(), Publisher: counting{p.bus, p.tally},
+		Store: aggregate.NewMemStore(), Publisher: publisher,
 	})
-	p.shop = &shop{orders: orders}
-	return err
+	return &shop{orders: orders}, err
 }
 
 // shutDown is for a program that could not start.
@@ -115,12 +126,16 @@ func (p *program) onRetry(msg *message.Message, info middleware.RetryInfo) {
 	}
 }
 
-// work is the story or the input. Interrupted, it finishes what has begun.
-func (p *program) work(ctx, interrupt context.Context, stdin io.Reader) int {
-	act := story{p}.run
+// act is the story or the input.
+func (p *program) act(stdin io.Reader) func(context.Context) error {
 	if p.opt.input != "" {
-		act = func(ctx context.Context) error { return p.read(ctx, stdin) }
+		return func(ctx context.Context) error { return p.read(ctx, stdin) }
 	}
+	return story{p}.run
+}
+
+// work is what there is to do. Interrupted, it finishes what has begun.
+func (p *program) work(ctx, interrupt context.Context, act, settle func(context.Context) error) int {
 	err := act(ctx)
 	if err == nil {
 		return 0
@@ -132,7 +147,7 @@ func (p *program) work(ctx, interrupt context.Context, stdin io.Reader) int {
 	} else {
 		p.console.tell("Stopped: %v", err)
 	}
-	if err := p.settle(context.WithoutCancel(ctx)); err != nil {
+	if err := settle(context.WithoutCancel(ctx)); err != nil {
 		p.console.tell("%v", err)
 	}
 	return code

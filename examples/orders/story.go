@@ -26,39 +26,51 @@ func (s story) run(ctx context.Context) error {
 
 func (s story) plain(ctx context.Context) error {
 	s.console.print("\n1. An order. Each command (>) loads it, saves it, and so publishes an event; the handlers react.\n\n")
-	return s.do(
-		ctx,
-		command{Command: "create", Order: "o-1", Customer: "Ann"},
-		command{Command: "add_item", Order: "o-1", SKU: "tea", Quantity: 2, PriceCents: 450},
-		command{Command: "pay", Order: "o-1", AmountCents: 900},
-		command{Command: "ship", Order: "o-1", Tracking: "T-1"},
-	)
+	return s.do(ctx, firstOrder()...)
+}
+
+// firstOrder is plain.
+func firstOrder() []command {
+	return []command{
+		{Command: "create", Order: "o-1", Customer: "Ann"},
+		{Command: "add_item", Order: "o-1", SKU: "tea", Quantity: 2, PriceCents: 450},
+		{Command: "pay", Order: "o-1", AmountCents: 900},
+		{Command: "ship", Order: "o-1", Tracking: "T-1"},
+	}
 }
 
 func (s story) retried(ctx context.Context) error {
 	s.console.print("\n2. The bank is away when Bob pays: the ledger fails, and it alone is run again, with growing waits.\n\n")
 	s.handlers.ledger.fail(2)
-	return s.do(
-		ctx,
-		command{Command: "create", Order: "o-2", Customer: "Bob"},
-		command{Command: "add_item", Order: "o-2", SKU: "cup", Quantity: 1, PriceCents: 1280},
-		command{Command: "pay", Order: "o-2", AmountCents: 1280},
-	)
+	return s.do(ctx, secondOrder()...)
+}
+
+// secondOrder is paid while the bank is away.
+func secondOrder() []command {
+	return []command{
+		{Command: "create", Order: "o-2", Customer: "Bob"},
+		{Command: "add_item", Order: "o-2", SKU: "cup", Quantity: 1, PriceCents: 1280},
+		{Command: "pay", Order: "o-2", AmountCents: 1280},
+	}
 }
 
 func (s story) poisoned(ctx context.Context) error {
 	s.console.print("\n3. The warehouse knows no %s: it gives up on that event, which becomes a dead letter. All else goes on.\n\n", unknownSKU)
-	err := s.do(
-		ctx,
-		command{Command: "create", Order: "o-3", Customer: "Cleo"},
-		command{Command: "add_item", Order: "o-3", SKU: unknownSKU, Quantity: 1, PriceCents: 99900},
-		command{Command: "cancel", Order: "o-3", Reason: "takes too long"},
-	)
+	err := s.do(ctx, thirdOrder()...)
 	if err != nil {
 		return err
 	}
 	_, err = s.letters(ctx, "The dead letters. A letter names the handler that failed:")
 	return err
+}
+
+// thirdOrder has an article that the warehouse does not know.
+func thirdOrder() []command {
+	return []command{
+		{Command: "create", Order: "o-3", Customer: "Cleo"},
+		{Command: "add_item", Order: "o-3", SKU: unknownSKU, Quantity: 1, PriceCents: 99900},
+		{Command: "cancel", Order: "o-3", Reason: "takes too long"},
+	}
 }
 
 func (s story) replayed(ctx context.Context) error {
