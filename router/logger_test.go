@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,5 +80,45 @@ func TestRouter_LogsNothingPerMessageAtInfo(t *testing.T) {
 	}
 	if strings.Contains(log, "level=ERROR") || strings.Contains(log, "level=WARN") {
 		t.Errorf("a clean life logged trouble:\n%s", log)
+	}
+}
+
+// heard keeps the records of a log.
+type heard struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (h *heard) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lines = append(h.lines, string(p))
+	return len(p), nil
+}
+
+// The handler that keeps Watermill's router open is nobody's: what is logged of
+// it is for those who debug.
+func TestRouter_TellsOfItsOwnHandlerBelowInfo(t *testing.T) {
+	var log heard
+	r := newRouter(t, router.Config{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: watermill.LevelTrace}))})
+	consume(t, r, "h", "t", newScripted(0), func(*message.Message) error { return nil })
+	rs := run(t, r)
+	rs.stop()
+	if err := within(t, 5*time.Second, "Run", rs.ran); err != nil {
+		t.Error(err)
+	}
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	told := false
+	for _, line := range log.lines {
+		if strings.Contains(line, "leat.keep-alive") {
+			told = true
+			if !strings.Contains(line, "level=DEBUG") {
+				t.Errorf("at this level: %s", line)
+			}
+		}
+	}
+	if !told {
+		t.Error("the log has nothing of the internal handler: this test sees nothing")
 	}
 }
