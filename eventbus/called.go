@@ -36,7 +36,7 @@ func (c *called) Subscribe(ctx context.Context, topic string) (<-chan *message.M
 		case <-msg.Context().Done(): // the router never came to it
 			return context.Cause(msg.Context())
 		}
-		return c.bus.handle(c.context, msg)
+		return c.bus.takeCalled(c.context, msg)
 	})
 	in, err := c.bus.sub.Subscribe(offer, topic)
 	if err != nil || !call.Taken() {

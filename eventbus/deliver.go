@@ -19,12 +19,17 @@ import (
 // calls for each message. It returns an error only when the message's context
 // ended before the message was finished, which hands it back; never for what a
 // handler did, since an error here is a nack.
-func (b *Bus) take(msg *message.Message) error { return b.handle(nil, msg) }
+func (b *Bus) take(msg *message.Message) error {
+	return b.handle(&delivery{Context: msg.Context(), bus: b}, msg)
+}
 
-// handle takes a message whose transport calls the bus without a router in
+// takeCalled takes a message whose transport calls the bus without a router in
 // between; names is what a router would have put into its context.
-func (b *Bus) handle(names context.Context, msg *message.Message) error {
-	d := &delivery{Context: msg.Context(), names: names, bus: b}
+func (b *Bus) takeCalled(names context.Context, msg *message.Message) error {
+	return b.handle(&delivery{Context: msg.Context(), names: names, bus: b}, msg)
+}
+
+func (b *Bus) handle(d *delivery, msg *message.Message) error {
 	if b.direct { // a letter that is replayed
 		d.kill = b.kill
 		defer d.release()

@@ -3,9 +3,7 @@ package kafkabus_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,12 +15,11 @@ import (
 
 	"github.com/leat-go/leat/eventbus/kafkabus"
 	"github.com/leat-go/leat/integration/brokers"
+	"github.com/leat-go/leat/integration/rivals"
 )
 
-// The benchmarks run leat, the stock adapter and bare franz-go in turn, in one
-// run and on one broker, round after round, and report the ratios of the
-// medians: other programs on the machine hit all three alike. -benchtime=1x
-// is enough for that; the times of the testing package itself mean nothing.
+// The benchmarks run leat, the stock adapter and the bare clients in turn; see
+// package rivals for the metrics.
 //
 //	go test -run=NONE -bench=. -benchtime=1x ./eventbus/kafkabus
 
@@ -32,30 +29,14 @@ type rival struct {
 	run  func(n int) time.Duration
 }
 
-// compare runs the rivals in interleaved rounds and reports events a second
-// and the ratios of leat to the others.
-func compare(b *testing.B, rivals ...rival) {
+func compare(b *testing.B, each ...rival) {
 	b.Helper()
 	const rounds = 5
-	for b.Loop() {
-		rates := map[string][]float64{}
-		for range rounds {
-			for _, r := range rivals {
-				rates[r.name] = append(rates[r.name], float64(r.n)/r.run(r.n).Seconds())
-			}
-		}
-		median := func(name string) float64 {
-			slices.Sort(rates[name])
-			return rates[name][rounds/2]
-		}
-		for _, r := range rivals {
-			b.ReportMetric(median(r.name), r.name+"/s")
-			if r.name != "leat" {
-				b.ReportMetric(median("leat")/median(r.name), "x-"+r.name)
-			}
-		}
-		b.ReportMetric(0, "ns/op")
+	all := make([]rivals.Rival, len(each))
+	for i, r := range each {
+		all[i] = rivals.Rival{Name: r.name, Events: r.n, Run: func(n int) rivals.Cost { return rivals.Cost{Took: r.run(n)} }}
 	}
+	rivals.Compare(b, rounds, all...)
 }
 
 type bench struct {
@@ -235,64 +216,6 @@ func BenchmarkPublish512Publishers(b *testing.B) {
 		})},
 	)
 	b.ReportMetric(512*40/requests, "events/request")
-}
-
-// Stock handles one message a partition at a time: four lanes are the same.
-func BenchmarkConsumeThroughRouter(b *testing.B) { consumeThroughRouter(b, 0, 4, 20000, 20000) }
-
-func BenchmarkConsume64LanesHandlerOf1ms(b *testing.B) {
-	consumeThroughRouter(b, time.Millisecond, 64, 10000, 1000)
-}
-
-func consumeThroughRouter(b *testing.B, work time.Duration, lanes, ours, theirs int) {
-	b.Helper()
-	x := newBench(b, kafkabus.Gzip)
-	routed := func(open func(n int) (message.Subscriber, string)) func(int) time.Duration {
-		return func(n int) time.Duration {
-			sub, topic := open(n)
-			router, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
-			if err != nil {
-				x.Fatal(err)
-			}
-			var handled, began atomic.Int64
-			done := make(chan struct{})
-			router.AddConsumerHandler("h", topic, sub, func(*message.Message) error {
-				began.CompareAndSwap(0, time.Now().UnixNano()) // joining a group is no work
-				if work > 0 {
-					<-time.After(work)
-				}
-				if handled.Add(1) == int64(n) {
-					close(done)
-				}
-				return nil
-			})
-			go func() { _ = router.Run(context.Background()) }()
-			<-done
-			took := time.Since(time.Unix(0, began.Load()))
-			_ = router.Close()
-			return took
-		}
-	}
-	fill := func(n int) string {
-		topic := name("bench")
-		pub := newPublisher(x, kafkabus.PublisherConfig{Client: x.client, Topics: kafkabus.TopicConfig{Partitions: 4}})
-		for i := 0; i < n; i += 500 {
-			var msgs []*message.Message
-			for j := range min(500, n-i) {
-				msgs = append(msgs, msg(fmt.Sprint(i+j), fmt.Sprint("k", (i+j)%1000)))
-			}
-			publish(x, pub, topic, msgs...)
-		}
-		return topic
-	}
-	compare(b,
-		rival{"leat", ours, routed(func(n int) (message.Subscriber, string) {
-			return newSubscriber(x, kafkabus.SubscriberConfig{Client: x.client, Concurrency: lanes}), fill(n)
-		})},
-		rival{"stock", theirs, routed(func(n int) (message.Subscriber, string) {
-			return x.stockSubscriber(), fill(n)
-		})},
-	)
 }
 
 // End to end: published in calls of 100, or by one stock publisher one by one,

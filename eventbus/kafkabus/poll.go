@@ -151,6 +151,10 @@ func (s *subscription) makeRoom(ctx context.Context, limit int) {
 			return
 		case <-timer.C:
 		}
+		if s.lanes.Ready() >= s.cfg.Concurrency { // nobody waits for other partitions
+			timer.Reset(patienceForRoom)
+			continue
+		}
 		for _, p := range full {
 			s.stats.pauses.Add(1)
 			s.table.pause(p)

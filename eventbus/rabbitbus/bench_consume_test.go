@@ -15,6 +15,7 @@ import (
 	"github.com/leat-go/leat/codec"
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/rabbitbus"
+	"github.com/leat-go/leat/integration/rivals"
 )
 
 // fill puts n events with that many keys on a new topic.
@@ -32,8 +33,8 @@ func (x *bench) fill(n, keys int) string {
 func BenchmarkConsumeOneHandler(b *testing.B) {
 	eachKind(b, func(x *bench) {
 		compare(x.b,
-			rival{"leat", 10000, func(n int) cost { return x.consumeOurs(n, 1, 1, 100, 0) }},
-			rival{"stock", 5000, func(n int) cost { return x.consumeStock(n, 1, 0) }},
+			rival{"leat", 10000, func(n int) rivals.Cost { return x.consumeOurs(n, 1, 1, 100, 0) }},
+			rival{"stock", 5000, func(n int) rivals.Cost { return x.consumeStock(n, 1, 0) }},
 			rival{"raw", 10000, x.consumeRaw},
 		)
 	})
@@ -42,15 +43,15 @@ func BenchmarkConsumeOneHandler(b *testing.B) {
 func BenchmarkConsume64LanesHandlerOf1ms(b *testing.B) {
 	eachKind(b, func(x *bench) {
 		compare(x.b,
-			rival{"leat", 10000, func(n int) cost { return x.consumeOurs(n, 1000, 64, 1000, time.Millisecond) }},
-			rival{"stock", 300, func(n int) cost { return x.consumeStock(n, 1000, time.Millisecond) }},
+			rival{"leat", 10000, func(n int) rivals.Cost { return x.consumeOurs(n, 1000, 64, 1000, time.Millisecond) }},
+			rival{"stock", 300, func(n int) rivals.Cost { return x.consumeStock(n, 1000, time.Millisecond) }},
 		)
 	})
 }
 
 // consumeOurs measures the bus: through router, decode and one handler, until
 // the last event is handled.
-func (x *bench) consumeOurs(n, keys, lanes, prefetch int, work time.Duration) cost {
+func (x *bench) consumeOurs(n, keys, lanes, prefetch int, work time.Duration) rivals.Cost {
 	topic := x.fill(n, keys)
 	reg := eventbus.NewRegistry()
 	x.check(eventbus.Register[benched](reg, "Benched", eventbus.AggregateType("Order")))
@@ -71,7 +72,7 @@ func (x *bench) consumeOurs(n, keys, lanes, prefetch int, work time.Duration) co
 	})
 	x.check(err)
 	var ran sync.WaitGroup
-	took := metered(func() {
+	took := rivals.Meter(func() {
 		ran.Go(func() { _ = bus.Run(context.Background()) })
 		<-done
 	})
@@ -81,7 +82,7 @@ func (x *bench) consumeOurs(n, keys, lanes, prefetch int, work time.Duration) co
 	return took
 }
 
-func (x *bench) consumeStock(n, keys int, work time.Duration) cost {
+func (x *bench) consumeStock(n, keys int, work time.Duration) rivals.Cost {
 	topic := x.fill(n, keys)
 	sub, err := amqp.NewSubscriber(x.stock(topic, 1), watermill.NopLogger{})
 	x.check(err)
@@ -102,7 +103,7 @@ func (x *bench) consumeStock(n, keys int, work time.Duration) cost {
 		return nil
 	})
 	var ran sync.WaitGroup
-	took := metered(func() {
+	took := rivals.Meter(func() {
 		ran.Go(func() { _ = r.Run(context.Background()) })
 		<-done
 	})
@@ -119,11 +120,11 @@ func decodeOne(payload []byte) error {
 }
 
 // consumeRaw acknowledges each event, as the shape has it, and decodes.
-func (x *bench) consumeRaw(n int) cost {
+func (x *bench) consumeRaw(n int) rivals.Cost {
 	topic := x.fill(n, 1)
 	ch := raw(x.b, x.url)
 	x.check(ch.Qos(100, 0, false))
-	return metered(func() {
+	return rivals.Meter(func() {
 		out, err := ch.Consume(topic+".g", "", false, false, false, false, nil)
 		x.check(err)
 		for i := range n {
@@ -142,8 +143,8 @@ func (x *bench) consumeRaw(n int) cost {
 // a channel for each call. Both have confirms: without, it lost events here.
 func BenchmarkEndToEnd(b *testing.B) {
 	eachKind(b, func(x *bench) {
-		stock := func(config func(topic string) amqp.Config) func(int) cost {
-			return func(n int) cost {
+		stock := func(config func(topic string) amqp.Config) func(int) rivals.Cost {
+			return func(n int) rivals.Cost {
 				topic := x.topic()
 				pub, err := amqp.NewPublisher(config(topic), watermill.NopLogger{})
 				x.check(err)
@@ -154,7 +155,7 @@ func BenchmarkEndToEnd(b *testing.B) {
 			}
 		}
 		compare(x.b,
-			rival{"leat", 8000, func(n int) cost {
+			rival{"leat", 8000, func(n int) rivals.Cost {
 				topic := x.topic()
 				sub := newSubscriber(x.b, rabbitbus.SubscriberConfig{Client: connect(x.b, x.url), Topology: x.topology(), PrefetchCount: 100})
 				return x.endToEnd(n, topic, x.publisher(), sub)
@@ -169,13 +170,13 @@ func BenchmarkEndToEnd(b *testing.B) {
 	})
 }
 
-func (x *bench) endToEnd(n int, topic string, pub message.Publisher, sub message.Subscriber) cost {
+func (x *bench) endToEnd(n int, topic string, pub message.Publisher, sub message.Subscriber) rivals.Cost {
 	const publishers = 16
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	out, err := sub.Subscribe(ctx, topic)
 	x.check(err)
-	return metered(func() {
+	return rivals.Meter(func() {
 		var wg sync.WaitGroup
 		for range publishers {
 			wg.Go(func() {

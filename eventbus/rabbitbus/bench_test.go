@@ -2,11 +2,8 @@ package rabbitbus_test
 
 import (
 	"fmt"
-	"runtime"
-	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill-amqp/v2/pkg/amqp"
@@ -16,73 +13,28 @@ import (
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/rabbitbus"
 	"github.com/leat-go/leat/integration/brokers"
+	"github.com/leat-go/leat/integration/rivals"
 )
 
-// The benchmarks run leat, the stock adapter and bare amqp091-go in turn, in one
-// run and on one broker, round after round, and report the ratios of the
-// medians: other programs on the machine hit all of them alike. -benchtime=1x is
-// enough for that; the times of the testing package itself mean nothing.
+// The benchmarks run leat, the stock adapter and bare amqp091-go in turn; see
+// package rivals for the metrics.
 //
 //	go test -run=NONE -bench=. -benchtime=1x ./eventbus/rabbitbus
-//
-// A metric x-R is leat's speed by that of the rival R; cpu-R and allocs-R are
-// leat's client CPU and allocations for an event by R's: below 1 is less.
 
 type rival struct {
 	name string
 	n    int // events a round
-	run  func(n int) cost
+	run  func(n int) rivals.Cost
 }
 
-// cost is what a round took, without what prepares it.
-type cost struct {
-	took    time.Duration
-	cpu     time.Duration // of this process
-	mallocs uint64
-}
-
-// metered runs f.
-func metered(f func()) cost {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	cpu, began := cpuTime(), time.Now()
-	f()
-	took := time.Since(began)
-	spent := cpuTime() - cpu
-	runtime.ReadMemStats(&after)
-	return cost{took, spent, after.Mallocs - before.Mallocs}
-}
-
-func compare(b *testing.B, rivals ...rival) {
+func compare(b *testing.B, each ...rival) {
 	b.Helper()
 	const rounds = 5
-	for b.Loop() {
-		rates, cpus, mallocs := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
-		for range rounds {
-			for _, r := range rivals {
-				c, n := r.run(r.n), float64(r.n)
-				rates[r.name] = append(rates[r.name], n/c.took.Seconds())
-				cpus[r.name] = append(cpus[r.name], float64(c.cpu.Microseconds())/n)
-				mallocs[r.name] = append(mallocs[r.name], float64(c.mallocs)/n)
-			}
-		}
-		median := func(of map[string][]float64, name string) float64 {
-			slices.Sort(of[name])
-			return of[name][rounds/2]
-		}
-		for _, r := range rivals {
-			b.ReportMetric(median(rates, r.name), r.name+"/s")
-			if r.name == "leat" {
-				continue
-			}
-			b.ReportMetric(median(rates, "leat")/median(rates, r.name), "x-"+r.name)
-			b.ReportMetric(median(mallocs, "leat")/median(mallocs, r.name), "allocs-"+r.name)
-			if used := median(cpus, r.name); used > 0 {
-				b.ReportMetric(median(cpus, "leat")/used, "cpu-"+r.name)
-			}
-		}
-		b.ReportMetric(0, "ns/op")
+	all := make([]rivals.Rival, len(each))
+	for i, r := range each {
+		all[i] = rivals.Rival{Name: r.name, Events: r.n, Run: r.run}
 	}
+	rivals.Compare(b, rounds, all...)
 }
 
 type benched struct {
@@ -205,10 +157,10 @@ func BenchmarkPublishBatchesOf100(b *testing.B) {
 		for i := range batch {
 			batch[i] = benchMessage("k")
 		}
-		each := func(publish func() error) func(int) cost {
-			return func(n int) cost {
+		each := func(publish func() error) func(int) rivals.Cost {
+			return func(n int) rivals.Cost {
 				defer x.purge(topic)
-				return metered(func() {
+				return rivals.Meter(func() {
 					for range n / 100 {
 						x.check(publish())
 					}
@@ -228,10 +180,10 @@ func BenchmarkPublishBatchesOf100(b *testing.B) {
 func Benchmark64PublishersOfOne(b *testing.B) {
 	eachKind(b, func(x *bench) {
 		topic := x.topic()
-		each := func(p message.Publisher) func(int) cost {
-			return func(n int) cost {
+		each := func(p message.Publisher) func(int) rivals.Cost {
+			return func(n int) rivals.Cost {
 				defer x.purge(topic)
-				return metered(func() {
+				return rivals.Meter(func() {
 					var wg sync.WaitGroup
 					for range 64 {
 						wg.Go(func() {

@@ -128,6 +128,13 @@ func (l *Lanes[T]) Len() (queued, taken int) {
 	return l.ready.len() + l.held, l.out
 }
 
+// Ready returns how many items wait for nothing but a worker.
+func (l *Lanes[T]) Ready() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ready.len()
+}
+
 // Close ends Take for all workers and returns the items that were never
 // taken, in no particular order across keys. A second call returns nil.
 func (l *Lanes[T]) Close() []T {

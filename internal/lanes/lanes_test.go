@@ -56,6 +56,9 @@ func TestLanes_AddAllAddsInOrderAndUnderTheKeys(t *testing.T) {
 	if !l.AddAll([]item{{"a", 1}, {"a", 2}, {"b", 1}}, keyOf) {
 		t.Fatal("refused")
 	}
+	if n := l.Ready(); n != 2 {
+		t.Errorf("%d are ready, want a1 and b1", n)
+	}
 	key, first, _ := l.Take()
 	_, second, _ := l.Take()
 	l.Done(key)
