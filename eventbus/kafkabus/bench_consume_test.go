@@ -28,7 +28,9 @@ type benched struct {
 // the same.
 func BenchmarkConsumeOneHandler(b *testing.B) { benchConsume(b, 0, 4, 20000, 20000) }
 
-func BenchmarkConsume64LanesHandlerOf1ms(b *testing.B) { benchConsume(b, time.Millisecond, 64, 10000, 1000) }
+func BenchmarkConsume64LanesHandlerOf1ms(b *testing.B) {
+	benchConsume(b, time.Millisecond, 64, 10000, 1000)
+}
 
 // benchConsume measures the bus, and the stock adapter through a router: decode and
 // one handler, from the first event that is handled to the last. Joining the
