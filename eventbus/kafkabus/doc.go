@@ -30,6 +30,11 @@
 // headers becomes a dead letter with its bytes; a tombstone of a compacted topic
 // is passed over and counted.
 //
+// Stock subscribers and leat cannot be in one group at the same time: they assign
+// partitions by other protocols, and the brokers refuse whoever comes second,
+// which tries again. Once the stock members have left, leat joins, and goes on
+// from the offsets that they committed. In groups of their own both may read.
+//
 // # What is promised
 //
 // Publish returns nil when all replicas in sync have every event (Acks). All
