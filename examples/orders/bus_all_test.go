@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -115,6 +116,20 @@ func TestAll_TheGeneratedFile(t *testing.T) {
 		t, "the output", r.out, "5,273 commands accepted, 5 refused, 5,273 events published.\n", "What the handlers made of them, on each bus\n",
 		"  ledger      800 payments, 87530.89 in all\n", "Check: all 5,273 accepted events were handled exactly once ",
 	)
+}
+
+// The other buses go on, and get nothing twice.
+func TestAll_RedisGoesAwayInTheMiddle(t *testing.T) {
+	t.Parallel()
+	rabbit, kafka, topic := brokers.RabbitMQ(t), brokers.KafkaBrokers(t), "orders-test-"+eventbus.NewID()
+	dropExchange(t, rabbit, topic)
+	dropKafka(t, kafka, topic)
+	out := redisGoesAway(t, "-bus=all", "-rabbitmq="+rabbit, "-kafka="+kafka, "-topic="+topic)
+	wantRows(t, out, map[string]string{"accepted events": "300", "runs that succeeded": "600", "not exactly once": "0", "dead letters": "0"})
+	consumed := regexp.MustCompile(`events consumed +300 +\d+ +300 +300\n`) // Redis may have what it could not confirm twice
+	if !consumed.MatchString(out) {
+		t.Errorf("a bus that was there has not consumed 300:\n%s", out)
+	}
 }
 
 func TestAll_ALetterFailsTheCheckOnEachBus(t *testing.T) {

@@ -76,17 +76,20 @@ func TestInput_OverRedis(t *testing.T) {
 
 func TestInput_RedisGoesAwayInTheMiddle(t *testing.T) {
 	t.Parallel()
-	overRedis(t, redisGoesAway)
+	overRedis(t, func(t *testing.T, bus string) {
+		t.Helper()
+		redisGoesAway(t, "-bus="+bus)
+	})
 }
 
-func redisGoesAway(t *testing.T, bus string) {
+func redisGoesAway(t *testing.T, flags ...string) (output string) {
 	t.Helper()
 	server := brokers.StartRedis(t, brokers.RedisOptions{})
 	pr, pw := io.Pipe()
 	var out, errs screen
 	ended := make(chan int)
 	go func() {
-		ended <- run(t.Context(), []string{"-bus=" + bus, "-redis=" + server.URL(), "-input=-", "-patience=30s"}, pr, &console{out: &out, err: &errs})
+		ended <- run(t.Context(), append(flags, "-redis="+server.URL(), "-input=-", "-patience=30s"), pr, &console{out: &out, err: &errs})
 	}()
 	write := func(from, to int) {
 		for i := from; i < to; i++ {
@@ -117,6 +120,7 @@ func redisGoesAway(t *testing.T, bus string) {
 	}
 	wantAll(t, "standard error", errs.String(), ": saved, but not published: ")
 	wantAll(t, "the output", out.String(), "300 commands accepted, 0 refused, 300 events published", "Check: all 300 accepted events were handled exactly once")
+	return out.String()
 }
 
 func TestStart_WithoutRedis(t *testing.T) {
