@@ -343,15 +343,22 @@ const killGrace = 500 * time.Millisecond
 // finishPublishing waits for the publishes under way, then ends what is left,
 // and returns how many there were of both.
 func (b *Bus) finishPublishing(ctx context.Context) (finished, left int) {
-	if b.direct && b.gate.wait(ctx) > 0 { // nested ones may still come; a moment without any is the end
+	if b.direct { // nested ones may still come; a moment without any is the end
+		left = b.gate.wait(ctx)
+	}
+	finished = b.gate.finished()
+	if left > 0 {
 		// Contexts end before the gate shuts: a handler that is refused while its
-		// context lives would take that for a failure of its own.
+		// context lives would take that for a failure of its own. What is cut short
+		// here counts as left, however fast it then ends.
+		b.killNow(router.ErrDrainDeadline)
+		b.gate.move(shut)
+	} else {
+		b.gate.move(shut)
+		left = b.gate.wait(ctx)
+		finished = b.gate.finished()
 		b.killNow(router.ErrDrainDeadline)
 	}
-	b.gate.move(shut)
-	left = b.gate.wait(ctx)
-	finished = b.gate.finished()
-	b.killNow(router.ErrDrainDeadline)
 	if left > 0 {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), killGrace)
 		defer cancel()
