@@ -71,8 +71,7 @@ func (g *gate) is(stage int) bool {
 func (g *gate) wait(ctx context.Context) int {
 	for {
 		g.mu.Lock()
-		n := g.inside
-		if n == 0 {
+		if g.inside == 0 {
 			g.mu.Unlock()
 			return 0
 		}
@@ -84,7 +83,9 @@ func (g *gate) wait(ctx context.Context) int {
 		select {
 		case <-empty:
 		case <-ctx.Done():
-			return n
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return g.inside // others may have come in since
 		}
 	}
 }
