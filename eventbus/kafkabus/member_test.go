@@ -36,6 +36,9 @@ func help() error {
 	defer stop()
 	_, _ = fmt.Fprintln(os.Stdout, "ready") // for signals
 	client, err := kafkabus.OpenClient(ctx, kafkabus.ClientConfig{BootstrapServers: os.Getenv(helperBrokers)})
+	if ctx.Err() != nil { // terminated while it connected: it had nothing in hand
+		return nil
+	}
 	if err != nil {
 		return err
 	}

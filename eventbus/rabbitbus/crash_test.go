@@ -30,6 +30,9 @@ func help() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	client, err := rabbitbus.Connect(ctx, rabbitbus.ClientConfig{URL: os.Getenv(helperURL)})
+	if ctx.Err() != nil { // terminated while it connected: it had nothing in hand
+		return nil
+	}
 	if err != nil {
 		return err
 	}
