@@ -36,7 +36,8 @@ func stockKafka(t *testing.T) eventbustest.Harness {
 	}
 	t.Cleanup(client.Close)
 	return eventbustest.Harness{
-		Name: "a bus on the stock watermill-kafka",
+		IgnoreGoroutines: []string{"rcrowley/go-metrics"}, // one for all of sarama's metrics, for good
+		Name:             "a bus on the stock watermill-kafka",
 		Open: func(t testing.TB, o eventbustest.Options) (eventbustest.Instance, error) {
 			t.Helper()
 			return openStockKafka(t, client, addr, o)

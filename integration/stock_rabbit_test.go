@@ -136,7 +136,13 @@ func openStockRabbit(t testing.TB, conn *amqp091.Connection, address string, o e
 	}, nil
 }
 
-func TestStockRabbit_Conformance(t *testing.T) { eventbustest.Run(t, stockRabbit(t)) }
+func TestStockRabbit_Conformance(t *testing.T) {
+	h := stockRabbit(t)
+	if raced {
+		h.Lacks[eventbustest.CrashRecovery] = "when its connection breaks, the adapter has a data race (ConnectionWrapper.connected) that fails the test now and then"
+	}
+	eventbustest.Run(t, h)
+}
 
 // Each lack of the adapter is real. When one of these fails, the adapter was
 // mended: take the entry out of the harness's Lacks.

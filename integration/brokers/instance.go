@@ -238,7 +238,21 @@ func (in *Instance) Kill() error {
 
 // Pause freezes the broker with SIGSTOP: connections stay open, new ones are
 // accepted by the kernel, nothing answers until [Instance.Resume].
-func (in *Instance) Pause() error { return in.signal(sigStop) }
+func (in *Instance) Pause() error {
+	if err := in.signal(sigStop); err != nil {
+		return err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.main().stopped(stopPatience) {
+		return fmt.Errorf("brokers: pause %s: its threads did not stop in %v", in.kind, stopPatience)
+	}
+	return nil
+}
+
+// stopPatience is how long a process has to stop: the kernel stops its threads
+// one by one.
+const stopPatience = 10 * time.Second
 
 // Resume ends a Pause.
 func (in *Instance) Resume() error { return in.signal(sigCont) }

@@ -1,12 +1,15 @@
 package brokers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -115,6 +118,41 @@ func (p *process) signal(sig syscall.Signal) error {
 	}
 
 	return nil
+}
+
+// stopped waits until all threads of a process that was sent SIGSTOP stand still.
+// Where the system does not tell, it believes so.
+func (p *process) stopped(patience time.Duration) bool {
+	ask := time.NewTicker(time.Millisecond)
+	defer ask.Stop()
+	for late := time.After(patience); ; {
+		if p.standsStill() {
+			return true
+		}
+		select {
+		case <-ask.C:
+		case <-late:
+			return false
+		}
+	}
+}
+
+func (p *process) standsStill() bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID))
+	if err != nil {
+		return true
+	}
+	for _, thread := range threads {
+		stat, err := os.ReadFile(thread)
+		if err != nil {
+			continue // it has ended
+		}
+		// "id (name) state ...": the name can have anything in it.
+		if rest := string(stat[bytes.LastIndexByte(stat, ')')+1:]); !strings.HasPrefix(rest, " T") {
+			return false
+		}
+	}
+	return true
 }
 
 // wait returns when the process is gone or ctx ends.
