@@ -3,7 +3,6 @@ package redisbus
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -92,11 +91,6 @@ func (p *Publisher) commit() {
 		}
 		for _, req := range batch {
 			close(req.done)
-		}
-		if len(batch) > 1 {
-			// Those who were just answered often have more: let them come, or the
-			// next pipeline leaves with the first of them alone.
-			runtime.Gosched()
 		}
 	}
 }
