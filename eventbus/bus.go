@@ -75,7 +75,7 @@ func New(cfg Config) (*Bus, error) {
 		case direct.Own:
 			b.sub, b.owned = sub.Drainer, true
 			if sub.TellTo != nil {
-				sub.TellTo(b.buriedOutside)
+				sub.TellTo(func(l dlq.Letter) { b.tellBuried(context.Background(), l) })
 			}
 		case router.SubscriptionDrainer:
 			b.sub = &given{SubscriptionDrainer: sub}

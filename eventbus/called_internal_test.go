@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/codec"
+	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus/internal/direct"
 	"github.com/leat-go/leat/middleware"
 	"github.com/leat-go/leat/router"
@@ -153,5 +154,23 @@ func TestCalled_OfferThatIsNotTaken(t *testing.T) {
 	}
 	if e := <-handled; e.EventID != m.UUID {
 		t.Errorf("handled %q, want %q", e.EventID, m.UUID)
+	}
+}
+
+// OnBuried is told of what the bus's own transport buried, too.
+func TestOwn_OnBuriedIsToldOfTheTransportsLetters(t *testing.T) {
+	var tell func(dlq.Letter)
+	var told []dlq.Letter
+	_, err := New(Config{
+		Publisher: &caller{}, Registry: NewRegistry(), Topic: "orders", DeadLetters: dlq.NewMemStore(dlq.MemConfig{}),
+		Subscriber: direct.Own{Drainer: &caller{}, TellTo: func(f func(dlq.Letter)) { tell = f }},
+		OnBuried:   func(_ context.Context, l dlq.Letter) { told = append(told, l) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell(dlq.Letter{ID: "7-0"})
+	if len(told) != 1 || told[0].ID != "7-0" {
+		t.Errorf("told of %+v, want the letter 7-0", told)
 	}
 }

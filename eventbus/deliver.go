@@ -163,10 +163,7 @@ func (b *Bus) deadLetter() middleware.DeadLetter {
 		OnBuried: func(ctx context.Context, l dlq.Letter) {
 			b.counts.buried.Add(1)
 			fail(ctx)
-			b.tracer.OnBuried(ctx, l)
-			if b.cfg.OnBuried != nil {
-				b.cfg.OnBuried(ctx, l)
-			}
+			b.tellBuried(ctx, l)
 		},
 		OnBuryError: func(context.Context, dlq.Letter, int, error) {
 			b.counts.burialErrors.Add(1)
@@ -178,6 +175,15 @@ func (b *Bus) deadLetter() middleware.DeadLetter {
 		step.Burier = b.store
 	}
 	return step
+}
+
+// tellBuried tells of a letter, whoever buried it: the bus, or a transport of its
+// own that found a message delivered too often.
+func (b *Bus) tellBuried(ctx context.Context, l dlq.Letter) {
+	b.tracer.OnBuried(ctx, l)
+	if b.cfg.OnBuried != nil {
+		b.cfg.OnBuried(ctx, l)
+	}
 }
 
 // guard stands right inside the dead letters, so that what comes out of it can

@@ -75,9 +75,6 @@ func (b *Bus) busy() func() int64 {
 	return func() int64 { return int64(sub.Busy()) }
 }
 
-// buriedOutside counts a letter that the transport buried without the bus.
-func (b *Bus) buriedOutside(l dlq.Letter) { b.tracer.OnBuried(context.Background(), l) }
-
 // place is where the bus is, for logs.
 func (b *Bus) place() []any {
 	return []any{slog.String("topic", b.cfg.Topic), slog.String("group", b.cfg.Group)}

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/leat-go/leat/codec"
+	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/middleware"
@@ -100,6 +101,7 @@ type Config struct {
 	HandlerMiddleware []message.HandlerMiddleware
 	DisableDLQ        bool
 	MaxReplays        int
+	OnBuried          func(ctx context.Context, l dlq.Letter) // also of events over MaxDeliveries
 	MaxBackground     int
 	MaxPayloadBytes   int
 	DrainTimeout      time.Duration
@@ -196,7 +198,7 @@ func (c Config) facade(pub message.Publisher, sub message.Subscriber, onClose fu
 		Topic: main, DeadLetterTopic: dead, Group: cmp.Or(c.ConsumerGroup, eventbus.DefaultGroup), System: System,
 		Registry: c.Registry, Codec: c.Codec, Concurrency: c.Concurrency, Key: c.Key, Retry: c.Retry, HandlerTimeout: c.HandlerTimeout,
 		Middleware: c.Middleware, HandlerMiddleware: c.HandlerMiddleware, DisableDLQ: c.DisableDLQ, MaxReplays: c.MaxReplays,
-		MaxBackground: c.MaxBackground, MaxPayloadBytes: c.MaxPayloadBytes, DrainTimeout: c.DrainTimeout,
+		OnBuried: c.OnBuried, MaxBackground: c.MaxBackground, MaxPayloadBytes: c.MaxPayloadBytes, DrainTimeout: c.DrainTimeout,
 		DisableTracing: c.DisableTracing, TracerProvider: c.TracerProvider, MeterProvider: c.MeterProvider, Propagator: c.Propagator,
 		Logger: c.Logger,
 	}

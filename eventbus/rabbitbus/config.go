@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/leat-go/leat/codec"
+	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/middleware"
@@ -95,6 +96,7 @@ type Config struct {
 	HandlerMiddleware []message.HandlerMiddleware
 	DisableDLQ        bool
 	MaxReplays        int
+	OnBuried          func(ctx context.Context, l dlq.Letter) // also of events over MaxDeliveries
 	MaxBackground     int
 	MaxPayloadBytes   int
 	DrainTimeout      time.Duration
@@ -200,7 +202,7 @@ func (c Config) facade(pub message.Publisher, sub message.Subscriber, onClose fu
 		Topic: c.exchange(), DeadLetterTopic: DeadExchangeName(c.exchange()), Group: c.group(), System: System,
 		Registry: c.Registry, Codec: c.Codec, Concurrency: c.Concurrency, Key: c.Key, Retry: c.Retry, HandlerTimeout: c.HandlerTimeout,
 		Middleware: c.Middleware, HandlerMiddleware: c.HandlerMiddleware, DisableDLQ: c.DisableDLQ, MaxReplays: c.MaxReplays,
-		MaxBackground: c.MaxBackground, MaxPayloadBytes: c.MaxPayloadBytes, DrainTimeout: c.DrainTimeout,
+		OnBuried: c.OnBuried, MaxBackground: c.MaxBackground, MaxPayloadBytes: c.MaxPayloadBytes, DrainTimeout: c.DrainTimeout,
 		DisableTracing: c.DisableTracing, TracerProvider: c.TracerProvider, MeterProvider: c.MeterProvider, Propagator: c.Propagator,
 		Logger: c.Logger,
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -84,12 +83,7 @@ func open(client redis.UniversalClient, closeClient func() error, cfg Config) (*
 	if cfg.DisableDLQ {
 		subscriber.DeadLetters = transport.Drop{Log: cfg.Logger}
 	}
-	subscriber.OnDead = func(l dlq.Letter) {
-		b.unseen.Died(l)
-		if !cfg.DisableDLQ && cfg.OnBuried != nil {
-			cfg.tellBuried(l)
-		}
-	}
+	subscriber.OnDead = b.unseen.Died
 	if b.sub, err = NewSubscriber(subscriber); err != nil {
 		return nil, err
 	}
@@ -108,16 +102,6 @@ func open(client redis.UniversalClient, closeClient func() error, cfg Config) (*
 		return nil, err
 	}
 	return b, nil
-}
-
-// tellBuried tells of a letter that the bus has not seen.
-func (c Config) tellBuried(l dlq.Letter) {
-	defer func() {
-		if p := recover(); p != nil && c.Logger != nil {
-			c.Logger.Error("hook panicked", "hook", "OnBuried", "error", fmt.Sprint(p))
-		}
-	}()
-	c.OnBuried(context.Background(), l)
 }
 
 // ConsumerName returns the name of this process in its consumer group.

@@ -157,8 +157,7 @@ func (c Config) facade(pub message.Publisher, sub message.Subscriber, onClose fu
 		Topic: main, DeadLetterTopic: dead, Group: cmp.Or(c.ConsumerGroup, eventbus.DefaultGroup), System: System,
 		Registry: c.Registry, Codec: c.Codec, Concurrency: c.Concurrency, Key: c.Key, Retry: c.Retry, HandlerTimeout: c.HandlerTimeout,
 		Middleware: c.Middleware, HandlerMiddleware: c.HandlerMiddleware, DisableDLQ: c.DisableDLQ, MaxReplays: c.MaxReplays,
-		OnBuried:      c.OnBuried,
-		MaxBackground: c.MaxBackground, MaxPayloadBytes: c.MaxPayloadBytes, DrainTimeout: c.DrainTimeout,
+		OnBuried: c.OnBuried, MaxBackground: c.MaxBackground, MaxPayloadBytes: c.MaxPayloadBytes, DrainTimeout: c.DrainTimeout,
 		DisableTracing: c.DisableTracing, TracerProvider: c.TracerProvider, MeterProvider: c.MeterProvider, Propagator: c.Propagator,
 		Logger: c.Logger,
 	}

@@ -35,9 +35,7 @@ func (b Burial) Bury(live, retry context.Context, letter dlq.Letter) bool {
 	var pause Backoff
 	for {
 		letter.BuriedAt = time.Now().UTC()
-		bounded, cancel := context.WithTimeout(live, middleware.DefaultBuryTimeout)
-		id, err := b.To.Bury(bounded, letter)
-		cancel()
+		id, err := b.attempt(live, letter)
 		if err == nil {
 			letter.ID = id
 			break
@@ -49,10 +47,34 @@ func (b Burial) Bury(live, retry context.Context, letter dlq.Letter) bool {
 	}
 	b.Log.Error(b.Why, append(about(letter), "deliveries", letter.Attempts)...)
 	b.Buried.Add(1)
+	b.tell(letter)
+	return true
+}
+
+// attempt buries once. A store that panics has failed: on a worker, nobody else
+// would catch that.
+func (b Burial) attempt(live context.Context, letter dlq.Letter) (id string, err error) {
+	ctx, cancel := context.WithTimeout(live, middleware.DefaultBuryTimeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the store panicked: %v", p)
+		}
+	}()
+	return b.To.Bury(ctx, letter)
+}
+
+// tell calls OnDead. A panic in it must not keep the message from being
+// acknowledged: its letter is there already.
+func (b Burial) tell(letter dlq.Letter) {
+	defer func() {
+		if p := recover(); p != nil {
+			b.Log.Error("hook panicked", append(about(letter), "hook", "OnDead", "error", fmt.Sprint(p))...)
+		}
+	}()
 	if b.OnDead != nil {
 		b.OnDead(letter)
 	}
-	return true
 }
 
 // about tells in a log which event it is, and its trace, where it has one.

@@ -145,3 +145,37 @@ func TestDrop(t *testing.T) {
 		t.Errorf("log %q, want %q", got, want)
 	}
 }
+
+// panicking is a store whose first attempt panics.
+type panicking struct{ grave }
+
+func (p *panicking) Bury(ctx context.Context, l dlq.Letter) (string, error) {
+	if len(p.asked) == 0 {
+		p.asked = append(p.asked, time.Now())
+		panic("store")
+	}
+	return p.grave.Bury(ctx, l)
+}
+
+// Neither a store nor a hook that panics ends the process, or keeps a message
+// that is buried from being acknowledged.
+func TestBurial_PanicsAreSurvived(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var book logbook
+		var count atomic.Int64
+		g := &panicking{}
+		b := transport.Burial{To: g, Buried: &count, Log: book.logger(), Why: "given up", OnDead: func(dlq.Letter) { panic("hook") }}
+		if !b.Bury(t.Context(), t.Context(), poison()) || len(g.letters) != 1 || count.Load() != 1 {
+			t.Fatalf("%d letters, %d counted, want 1 of each", len(g.letters), count.Load())
+		}
+		want := []string{
+			`level=ERROR msg="burial failed, trying again" event_id=m1 event_type="" error="the store panicked: store"`,
+			`level=ERROR msg="given up" event_id=m1 event_type="" deliveries=5`,
+			`level=ERROR msg="hook panicked" event_id=m1 event_type="" hook=OnDead error=hook`,
+		}
+		if got := book.all(); !slices.Equal(got, want) {
+			t.Errorf("logged\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
