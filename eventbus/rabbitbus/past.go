@@ -8,8 +8,9 @@ import (
 
 // past is what a subscription knows of messages whose channel was lost: those
 // that were finished all the same, so that their redelivery is acknowledged
-// without a handler, those whose acknowledgement was lost among them; and how often the others were lost here, which is no crash
-// of theirs although the broker counts it.
+// without a handler, those whose acknowledgement was lost among them; and how
+// often the others were lost here, which is no crash of theirs although the
+// broker counts it.
 type past struct {
 	limit int
 
