@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // pollTime is how long a read blocks on a connection that cannot be woken.
@@ -58,6 +59,8 @@ func (r *readConn) open(ctx context.Context, block time.Duration) (cmd redis.Cmd
 	}
 	opts.MaxRetries = -1
 	opts.DialerRetries = 1
+	// The given client's is a pointer, and its connections write there.
+	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1
 	own := redis.NewClient(&opts)
 	conn := own.Conn()
