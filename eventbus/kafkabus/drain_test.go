@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/leat-go/leat/eventbus/kafkabus"
@@ -181,4 +183,53 @@ func TestSubscriber_AStuckKeyPausesItsPartitionOnly(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	_, _ = sub.Drain(ctx)
+}
+
+// Members leave while their handlers are given message after message: what a
+// handler is given at the very moment of the drain counts as much as the rest.
+func TestDrain_UnderLoadNothingIsRepeatedAndNothingHangs(t *testing.T) {
+	t.Parallel()
+	_, client := fake(t)
+	topic, group := name("leave"), name("g")
+	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 1, ReplicationFactor: 3}})
+	const members, each = 40, 20
+	var all []*message.Message
+	for i := range 3 * members * each { // one key is behind the others
+		all = append(all, msg(fmt.Sprint("m", i), fmt.Sprint("k", i%2*i)))
+	}
+	publish(t, pub, topic, all...)
+	var mu sync.Mutex
+	times := map[string]int{}
+	for range members {
+		sub := newSubscriber(t, kafkabus.SubscriberConfig{Client: client, ConsumerGroup: group, Concurrency: 8})
+		out := subscribe(t, sub, topic)
+		enough, ended := make(chan struct{}), make(chan struct{})
+		var handlers sync.WaitGroup
+		go func() {
+			defer close(ended)
+			n := 0
+			for m := range out {
+				if n++; n == each {
+					close(enough)
+				}
+				handlers.Go(func() {
+					mu.Lock()
+					times[m.UUID]++
+					mu.Unlock()
+					m.Ack()
+				})
+			}
+		}()
+		<-enough
+		if err := sub.Close(); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		handlers.Wait()
+	}
+	for id, n := range times {
+		if n != 1 {
+			t.Errorf("%s was handled %d times, want once: every member left in peace", id, n)
+		}
+	}
 }

@@ -22,6 +22,7 @@ type entry struct {
 	over     bool // it did so too often: to be buried
 	settled  bool // handled, buried, or nobody's
 	running  bool // a worker has it
+	offered  bool // a handler may have it, or have it at any moment
 	given    bool // a drain or a rebalance has given up on it
 
 	handed atomic.Bool // a handler has it
@@ -57,7 +58,9 @@ type partition struct {
 	limited chan struct{} // closed: hand out nothing behind limit
 	moving  bool          // the same, with the mutex held
 	limit   int64         // the last record that was handed out or is done
-	want    int           // records that are worth waiting for: running, or before limit
+	reach   int64         // the last that is, or may be yet
+	want    int           // records that are worth waiting for: running, or before reach
+	changed chan struct{} // closed, and made anew, when limit or reach changed
 	quiet   chan struct{} // one token: want became 0
 	abandon chan struct{} // closed: wait for no handler any more
 	gone    bool          // not ours any more: nothing is committed
@@ -68,8 +71,8 @@ const noOffset = -1
 func newPartition(parent context.Context, id int32) *partition {
 	p := &partition{
 		id: id, done: noOffset, next: noOffset, committed: noOffset, epoch: -1,
-		limit: noOffset, crash: crash{mark: noOffset},
-		limited: make(chan struct{}), abandon: make(chan struct{}), quiet: make(chan struct{}, 1),
+		limit: noOffset, reach: noOffset, crash: crash{mark: noOffset},
+		limited: make(chan struct{}), abandon: make(chan struct{}), quiet: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
 	p.live, p.kill = context.WithCancelCause(parent)
 	return p
@@ -116,23 +119,27 @@ func (p *partition) relimit() {
 	if !p.moving {
 		return
 	}
-	p.limit, p.want = noOffset, 0
-	if len(p.window) == 0 {
-		signal(p.quiet)
-		return
-	}
+	limit, reach := p.limit, p.reach
+	p.limit, p.reach, p.want = noOffset, noOffset, 0
 	for _, e := range p.window {
-		if e.settled || e.handed.Load() && !e.given {
-			p.limit = e.delivery.Offset
+		switch {
+		case e.settled || e.handed.Load() && !e.given:
+			p.limit, p.reach = e.delivery.Offset, e.delivery.Offset
+		case e.offered && !e.given:
+			p.reach = e.delivery.Offset
 		}
 	}
 	for _, e := range p.window {
-		if !e.settled && !e.given && (e.running || e.delivery.Offset <= p.limit) {
+		if !e.settled && !e.given && (e.running || e.delivery.Offset <= p.reach) {
 			p.want++
 		}
 	}
 	if p.want == 0 {
 		signal(p.quiet)
+	}
+	if p.limit != limit || p.reach != reach {
+		close(p.changed)
+		p.changed = make(chan struct{})
 	}
 }
 

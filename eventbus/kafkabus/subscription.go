@@ -228,14 +228,10 @@ const (
 
 // hand gives the message to the handler and waits for it.
 func (s *subscription) hand(w *transport.Worker, e *entry, msg *message.Message) (how outcome, here bool) {
+	if !s.beforeHandler(e) {
+		return handedBack, true
+	}
 	if s.handle != nil {
-		select {
-		case <-e.p.limited:
-			if !s.table.needed(e) { // else it is before finished work
-				return handedBack, true
-			}
-		default:
-		}
 		s.table.handed(e)
 		s.stats.delivered.Add(1)
 		ok, here := w.Call(s.handle, msg, e)
@@ -247,7 +243,7 @@ func (s *subscription) hand(w *transport.Worker, e *entry, msg *message.Message)
 	select {
 	case s.out <- msg:
 	case <-e.p.limited:
-		if !s.table.needed(e) || !s.offerLate(e, msg) {
+		if !s.table.needed(e, s.ending.Abandon) || !s.offerLate(e, msg) {
 			return handedBack, true
 		}
 	}
@@ -262,6 +258,16 @@ func (s *subscription) hand(w *transport.Worker, e *entry, msg *message.Message)
 		return handedBack, true
 	case <-e.p.abandon:
 		return handedBack, true
+	}
+}
+
+// beforeHandler reports whether the entry is to be handled.
+func (s *subscription) beforeHandler(e *entry) bool {
+	select {
+	case <-e.p.limited:
+		return s.table.needed(e, s.ending.Abandon)
+	default:
+		return true
 	}
 }
 

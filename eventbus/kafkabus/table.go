@@ -73,10 +73,10 @@ func (t *table) begin(e *entry) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := e.p
-	if p.gone || p.moving && e.delivery.Offset > p.limit {
+	if p.gone || p.moving && e.delivery.Offset > p.reach {
 		return false
 	}
-	e.running = true
+	e.running, e.offered = true, !p.moving && !e.over
 	return true
 }
 
@@ -103,12 +103,34 @@ func (t *table) handed(e *entry) {
 	}
 }
 
-// needed reports whether the entry is to be handled although its partition
-// goes.
-func (t *table) needed(e *entry) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return !e.p.gone && e.delivery.Offset <= e.p.limit
+// needed decides about an entry that no handler has when its partition goes: it
+// is still to be handled if otherwise something behind it would be done again,
+// and is given back if not. It waits until that is certain, or for late.
+func (t *table) needed(e *entry, late <-chan struct{}) bool {
+	for {
+		t.mu.Lock()
+		p := e.p
+		e.offered = false
+		p.relimit()
+		offset, changed := e.delivery.Offset, p.changed
+		yes := !p.gone && offset <= p.limit
+		no := p.gone || offset > p.reach
+		if no {
+			e.given = true
+			p.relimit()
+		}
+		t.mu.Unlock()
+		if yes || no {
+			return yes
+		}
+		select {
+		case <-changed:
+		case <-p.abandon:
+			return false
+		case <-late:
+			return false
+		}
+	}
 }
 
 // move ends the handing out.
