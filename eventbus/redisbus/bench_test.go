@@ -3,6 +3,7 @@ package redisbus_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -186,12 +187,16 @@ func manyPublishers(b *testing.B, delay time.Duration) {
 	each := func(p message.Publisher) func(int) rivals.Cost {
 		return func(n int) rivals.Cost {
 			stream := x.stream()
+			msgs := make([]*message.Message, n) // a message is nobody's to publish twice at once
+			for i := range msgs {
+				msgs[i] = benchMessage("")
+			}
 			return rivals.Meter(func() {
 				var wg sync.WaitGroup
-				for range 64 {
+				for share := range slices.Chunk(msgs, n/64) {
 					wg.Go(func() {
-						for range n / 64 {
-							if err := p.Publish(stream, benchMessage("")); err != nil {
+						for _, m := range share {
+							if err := p.Publish(stream, m); err != nil {
 								b.Error(err)
 							}
 						}

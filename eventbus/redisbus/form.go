@@ -115,11 +115,11 @@ func (e *encoder) append(args []any, m *message.Message) ([]any, error) {
 	return append(args, fieldMetadata, &e.packed[len(e.packed)-1], fieldPayload, (*payload)(m)), nil
 }
 
-// begin makes ready for the messages of one call. What was appended before
-// stays valid: it may still be on its way.
+// begin makes ready for the messages of one call. What was appended for an
+// earlier one is no longer valid.
 func (e *encoder) begin(messages int) {
-	e.buffer = make([]byte, 0, 384*messages)
-	e.packed = make([]packed, 0, messages)
+	e.buffer = slices.Grow(e.buffer[:0], 384*messages)
+	e.packed = slices.Grow(e.packed[:0], messages)
 }
 
 var errNotText = errors.New("is not UTF-8, and the text form is chosen for readers that stop at such an entry; use the watermill form or a codec whose output is text")
@@ -138,13 +138,4 @@ func (e *encoder) appendText(args []any, m *message.Message) ([]any, error) {
 		args = append(args, k, e.values[i])
 	}
 	return append(args, fieldPayload, (*payload)(m)), nil
-}
-
-// size is roughly what m takes on the connection, in bytes.
-func size(m *message.Message) int {
-	n := len(m.UUID) + len(m.Payload) + 128
-	for k, v := range m.Metadata {
-		n += len(k) + len(v) + 16
-	}
-	return n
 }

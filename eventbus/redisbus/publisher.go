@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -61,16 +62,17 @@ func checkTrimming(config string, maxLen int64, maxAge time.Duration) (errs []er
 
 // Publisher publishes Watermill messages to Redis Streams; the topic is the
 // key of the stream. All messages of one call go out in one pipeline, and calls
-// that come while a pipeline is under way share the next one.
+// that come while others are under way share the next one. Calls that overlap
+// have no order among each other.
 //
 // It may be used from many goroutines.
 type Publisher struct {
 	cfg      PublisherConfig
-	encoders sync.Pool
+	requests sync.Pool
 
 	mu      sync.Mutex
 	queue   []*request
-	running bool
+	running int // goroutines that send
 	closed  bool
 	ended   sync.WaitGroup
 }
@@ -84,7 +86,7 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 		return nil, err
 	}
 	p := &Publisher{cfg: cfg}
-	p.encoders.New = func() any { return newEncoder(cfg.Form) }
+	p.requests.New = func() any { return newRequest(cfg.Form) }
 	return p, nil
 }
 
@@ -146,9 +148,11 @@ func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*mess
 	if topic == "" {
 		return transport.All(len(msgs), errors.New("redisbus: publish: the topic must not be empty"))
 	}
-	req, invalid := p.prepare(ctx, topic, msgs)
+	req := p.requests.Get().(*request)
+	invalid := p.prepare(req, topic, msgs)
 	if len(req.cmds) > 0 {
 		if err := p.submit(ctx, req); err != nil {
+			// A pipeline may have the request, so it is not used again.
 			return transport.Merge(invalid, transport.All(len(req.cmds), fmt.Errorf("redisbus: publish to %q: %w", topic, err)))
 		}
 	}
@@ -165,6 +169,9 @@ func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*mess
 			}
 			errs[i] = err
 		}
+	}
+	if req.reset() {
+		p.requests.Put(req)
 	}
 	return transport.Merge(invalid, errs)
 }
@@ -188,13 +195,10 @@ type xadd struct{ *redis.StringCmd }
 func (xadd) NoRetry() bool { return true }
 
 // prepare encodes the messages. Those that cannot be are refused alone.
-func (p *Publisher) prepare(ctx context.Context, topic string, msgs []*message.Message) (*request, []error) {
-	e := p.encoders.Get().(*encoder)
-	defer p.encoders.Put(e)
+func (p *Publisher) prepare(req *request, topic string, msgs []*message.Message) (invalid []error) {
+	e := req.encoder
 	e.begin(len(msgs))
-	ctx = context.WithoutCancel(ctx)
-	req := &request{cmds: make([]redis.Cmder, 0, len(msgs)), done: make(chan struct{})}
-	var invalid []error
+	req.cmds = slices.Grow(req.cmds, len(msgs))
 	minID := ""
 	if p.cfg.MaxAge > 0 {
 		minID = strconv.FormatInt(time.Now().Add(-p.cfg.MaxAge).UnixMilli(), 10)
@@ -205,7 +209,7 @@ func (p *Publisher) prepare(ctx context.Context, topic string, msgs []*message.M
 	if p.cfg.Form == FormText {
 		most += 2 * len(e.order)
 	}
-	arena := make([]any, 0, most*len(msgs))
+	arena := slices.Grow(req.args, most*len(msgs))
 	for i, m := range msgs {
 		if cap(arena)-len(arena) < most {
 			arena = make([]any, 0, most*(len(msgs)-i))
@@ -218,6 +222,7 @@ func (p *Publisher) prepare(ctx context.Context, topic string, msgs []*message.M
 		case p.cfg.MaxLen > 0:
 			args = append(args, "maxlen", "~", p.cfg.MaxLen)
 		}
+		before := len(e.buffer)
 		args, err := e.append(append(args, "*"), m)
 		if err != nil {
 			if invalid == nil {
@@ -230,8 +235,9 @@ func (p *Publisher) prepare(ctx context.Context, topic string, msgs []*message.M
 			arena = arena[:len(arena)+len(args)]
 			args = args[:len(args):len(args)]
 		}
-		req.cmds = append(req.cmds, xadd{redis.NewStringCmd(ctx, args...)})
-		req.bytes += size(m)
+		req.cmds = append(req.cmds, xadd{redis.NewStringCmd(context.Background(), args...)})
+		req.bytes += len(e.buffer) - before + len(m.Payload) + 192
 	}
-	return req, invalid
+	req.args = arena
+	return invalid
 }
