@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -12,11 +13,17 @@ import (
 // the caller may have left, so that what it reports is kept apart from what the
 // caller sees.
 type batch struct {
+	context.Context //nolint:containedctx // the caller's, without its end: it is the records'
+
 	topic   string
 	records []kgo.Record
 	refused []error // before sending; nil: none
 	n       int     // of the refused
 	sent    []*kgo.Record
+	sole    struct { // of a call with one message, so that it costs no more memory
+		record [1]kgo.Record
+		sent   [1]*kgo.Record
+	}
 
 	mu      sync.Mutex
 	left    int     // not answered
@@ -24,6 +31,21 @@ type batch struct {
 	known   []bool  // which are answered; nil: none yet
 	last    int     // of them, where the search for the next begins
 	answers chan struct{}
+}
+
+// Deadline, Done and Err are those of a context that never ends: the client looks
+// at the first of a partition's contexts only, and would fail everybody's records
+// with it.
+func (b *batch) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+func (b *batch) Done() <-chan struct{}                   { return nil }
+func (b *batch) Err() error                              { return nil }
+
+// Value has the batch too.
+func (b *batch) Value(key any) any {
+	if key == (batchKey{}) {
+		return b
+	}
+	return b.Context.Value(key)
 }
 
 // batchKey is where a record's context has its batch.
@@ -48,8 +70,13 @@ func (outcomes) OnProduceRecordUnbuffered(r *kgo.Record, err error) {
 	}
 }
 
-func newBatch(topic string, n int) *batch {
-	return &batch{topic: topic, records: make([]kgo.Record, n), answers: make(chan struct{})}
+func newBatch(ctx context.Context, topic string, n int) *batch {
+	b := &batch{Context: ctx, topic: topic, answers: make(chan struct{})}
+	b.records, b.sent = b.sole.record[:], b.sole.sent[:0]
+	if n > 1 {
+		b.records, b.sent = make([]kgo.Record, n), make([]*kgo.Record, 0, n)
+	}
+	return b
 }
 
 func (b *batch) refuse(i int, err error) {
@@ -60,15 +87,12 @@ func (b *batch) refuse(i int, err error) {
 	b.n++
 }
 
-// send hands the records to the client and waits for the answers, or for the
-// end of ctx. The client gets a context that never ends: it looks at the first
-// of a partition's contexts only, and would fail everybody's records with it.
-func (b *batch) send(ctx context.Context, client *kgo.Client, gather *gather, forget func(string, error)) []error {
-	live := context.WithValue(context.WithoutCancel(ctx), batchKey{}, b)
-	b.sent = make([]*kgo.Record, 0, len(b.records)-b.n)
+// send hands the records to the client and waits for the answers, for the end of
+// ctx, or until the deadline.
+func (b *batch) send(ctx context.Context, deadline time.Time, client *kgo.Client, gather *gather, forget func(string, error)) []error {
 	for i := range b.records {
 		if b.refused == nil || b.refused[i] == nil {
-			b.records[i].Context = live
+			b.records[i].Context = b
 			b.sent = append(b.sent, &b.records[i])
 		}
 	}
@@ -77,22 +101,28 @@ func (b *batch) send(ctx context.Context, client *kgo.Client, gather *gather, fo
 		return b.refused
 	}
 	room := gather.room
-	if err := room.take(ctx, b.left); err != nil {
+	if err := room.take(ctx, deadline, b.left); err != nil {
 		return b.unsent(fmt.Errorf("the buffer is full: %w", err))
 	}
 	gathered := len(b.sent) < crowdBatch && gather.add(b, room.crowded())
 	if !gathered {
 		go func() {
 			defer room.give(len(b.sent))
-			b.answered(client.ProduceSync(live, b.sent...)...)
+			b.answered(client.ProduceSync(b, b.sent...)...)
 		}()
 	}
+	late := time.NewTimer(time.Until(deadline))
+	defer late.Stop()
+	var end error
 	select {
 	case <-b.answers:
 	case <-ctx.Done():
-		if gathered && gather.withdraw(b) {
-			return b.unsent(context.Cause(ctx))
-		}
+		end = context.Cause(ctx)
+	case <-late.C:
+		end = context.DeadlineExceeded
+	}
+	if end != nil && gathered && gather.withdraw(b) {
+		return b.unsent(end)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -101,7 +131,7 @@ func (b *batch) send(ctx context.Context, client *kgo.Client, gather *gather, fo
 			if b.known != nil && b.known[i] {
 				return b.outcome(i)
 			}
-			return fmt.Errorf("kafkabus: publish to %q: %w: %w", b.topic, ErrUnknown, context.Cause(ctx))
+			return fmt.Errorf("kafkabus: publish to %q: %w: %w", b.topic, ErrUnknown, end)
 		})
 	}
 	if b.errs == nil {
@@ -200,23 +230,34 @@ func newRoom(size int) *room {
 	return &room{size: max(size, 1), freed: make(chan struct{})}
 }
 
-func (r *room) take(ctx context.Context, n int) error {
-	for {
-		r.mu.Lock()
-		if r.taken+n <= r.size || r.taken == 0 {
-			r.taken += n
-			r.mu.Unlock()
-			return nil
-		}
-		freed := r.freed
-		r.waiting = true
-		r.mu.Unlock()
+func (r *room) take(ctx context.Context, deadline time.Time, n int) error {
+	freed := r.try(n)
+	if freed == nil {
+		return nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	for ; freed != nil; freed = r.try(n) {
 		select {
 		case <-freed:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+	return nil
+}
+
+// try returns nil when it has taken room for n, and otherwise what is closed when
+// there may be some.
+func (r *room) try(n int) (freed <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.taken+n <= r.size || r.taken == 0 {
+		r.taken += n
+		return nil
+	}
+	r.waiting = true
+	return r.freed
 }
 
 func (r *room) give(n int) {

@@ -3,6 +3,7 @@ package kafkabus_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -182,12 +183,16 @@ func BenchmarkPublish512Publishers(b *testing.B) {
 	stock := x.stockPublisher()
 	crowd := func(publish func(m *message.Message) error) func(int) time.Duration {
 		return func(n int) time.Duration {
+			msgs := make([]*message.Message, n)
+			for i := range msgs {
+				msgs[i] = msg(fmt.Sprint(i), fmt.Sprint(i/512))
+			}
 			var wg sync.WaitGroup
 			began := time.Now()
-			for w := range 512 {
+			for share := range slices.Chunk(msgs, n/512) {
 				wg.Go(func() {
-					for i := range n / 512 {
-						if err := publish(msg(fmt.Sprint(w, "-", i), fmt.Sprint(w))); err != nil {
+					for _, m := range share {
+						if err := publish(m); err != nil {
 							x.Error(err)
 							return
 						}

@@ -156,18 +156,17 @@ func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*mess
 		return transport.All(len(msgs), fmt.Errorf("kafkabus: publish to %q: %w", topic, ErrClosed))
 	}
 	defer p.ended.Done()
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.DeliveryTimeout)
-	defer cancel()
-	if err := p.ensure(ctx, topic); err != nil {
+	deadline := time.Now().Add(p.cfg.DeliveryTimeout)
+	if err := p.ensure(ctx, deadline, topic); err != nil {
 		return transport.All(len(msgs), notSent(topic, err))
 	}
-	b := newBatch(topic, len(msgs))
+	b := newBatch(ctx, topic, len(msgs))
 	for i, m := range msgs {
 		if err := encode(&b.records[i], topic, m, p.order, p.cfg.Key); err != nil {
 			b.refuse(i, notSent(topic, err))
 		}
 	}
-	return b.send(ctx, p.cfg.Client, p.gather, p.forget)
+	return b.send(ctx, deadline, p.cfg.Client, p.gather, p.forget)
 }
 
 func notSent(topic string, err error) error {
@@ -196,13 +195,15 @@ func (p *Publisher) enter() bool {
 }
 
 // ensure sees to it that the topic is there, once.
-func (p *Publisher) ensure(ctx context.Context, topic string) error {
+func (p *Publisher) ensure(ctx context.Context, deadline time.Time, topic string) error {
 	p.mu.RLock()
 	_, known := p.known[topic]
 	p.mu.RUnlock()
 	if known {
 		return nil
 	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
 	if _, err := ensureTopic(ctx, p.cfg.Client, topic, p.cfg.Topics); err != nil {
 		return err
 	}
