@@ -123,7 +123,7 @@ func openOn(ctx context.Context, client *kgo.Client, closeClient func(), cfg Con
 	if !cfg.DisableDLQ {
 		facade.DeadLetters = store
 	}
-	facade.AddStats, facade.Observed = b.addStats, b.observed()
+	facade.AddStats, facade.Observed = b.addStats, b.observed(store, cfg.DisableDLQ)
 	if b.Bus, err = eventbus.New(facade); err != nil {
 		return nil, err
 	}

@@ -82,7 +82,9 @@
 //   - A join is waited for as long as a rebalance may take: on a connection that
 //     is half-open, MaxPollInterval. Connections that idle are closed after 20 s.
 //   - Kafka cannot remove a letter: deleted and replayed ones are marked, and age
-//     by the topic's retention with the rest. Counting reads the topic.
+//     by the topic's retention with the rest. Counting reads the topic. The metric
+//     leat.dead_letters.waiting reads it once, 8 MiB a collection, and then only
+//     what came since; it is told when the beginning is read.
 //   - A letter is larger than its event, by some headers. An event that is as large
 //     as the brokers allow cannot be buried, and waits: leave some kilobytes.
 //

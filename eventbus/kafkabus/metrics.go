@@ -3,13 +3,17 @@ package kafkabus
 import "github.com/leat-go/leat/middleware/tracing"
 
 // observed is what metrics ask of the bus. The lag is that of the committed
-// offsets. The letters that wait are not told: to count them, all are read.
-func (b *Bus) observed() tracing.Observed {
+// offsets.
+func (b *Bus) observed(store *Store, disableDLQ bool) tracing.Observed {
 	c := b.sub.stats
-	return tracing.Observed{
+	o := tracing.Observed{
 		Lag: b.inspect.Lag, LanesBusy: b.sub.lanesBusy,
 		Reconnections: c.reconnections.Load, Rebalances: c.rebalances.Load,
 	}
+	if !disableDLQ {
+		o.DeadLetters = store.waiting().count
+	}
+	return o
 }
 
 // lanesBusy counts the keys that are being handled.

@@ -48,7 +48,9 @@ func (s *subscription) poll(ctx context.Context) {
 			pause = transport.Backoff{}
 		}
 		if failed != nil {
-			s.readState.Down(s.log, failed)
+			if !unheard(failed) { // else the loss of the connection is told already
+				s.readState.Down(s.log, failed)
+			}
 			s.recreate(ctx, failed)
 			pause.Wait(ctx)
 		}
@@ -62,6 +64,14 @@ func (s *subscription) readFailed(id int32, err error) error {
 		return nil
 	}
 	return refused(err)
+}
+
+// unheard reports whether the group could not be asked, as opposed to what it
+// answered.
+func unheard(err error) bool {
+	var session *kgo.ErrGroupSession
+	_, answered := kerrOf(err)
+	return errors.As(err, &session) && !answered
 }
 
 // recreate makes a topic that was deleted anew, if that is allowed, and begins

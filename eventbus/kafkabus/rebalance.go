@@ -115,7 +115,7 @@ func (s *subscription) lost(_ context.Context, _ *kgo.Client, gone map[string][]
 	// A commit that is under way carries the old generation, which is refused.
 	// One that would come later finds nothing to say.
 	s.drop(parts)
-	s.log.Warn("partitions lost: this member was thought dead, what it had in hand is handled by another", "partitions", gone[s.topic])
+	s.log.Warn("partitions lost: the group and this member did not hear of each other, what it had in hand may be handled by another", "partitions", gone[s.topic])
 }
 
 // awaitQuiet waits until nothing of the partitions is worth waiting for, and

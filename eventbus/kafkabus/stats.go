@@ -1,14 +1,6 @@
 package kafkabus
 
-import (
-	"context"
-	"errors"
-	"net"
-	"sync/atomic"
-	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
-)
+import "sync/atomic"
 
 // System names Kafka in deliveries, spans and metrics.
 const System = "kafka"
@@ -26,14 +18,12 @@ type SubscriberStats struct {
 	LostPartition int64 // partitions that were taken without asking: this member was thought dead
 	Commits       int64 // of offsets
 	Pauses        int64 // of a partition's fetching, because too much of it was in flight
-	Reconnections int64 // broken connections that were made anew
+	Reconnections int64 // to a broker, after its connection broke or could not be made
 	InFlight      int   // records read and not done, now
 }
 
 type counters struct {
 	delivered, acked, nacked, handedBack, buried, tombstones, lost, rebalances, lostPartitions, commits, pauses, reconnections atomic.Int64
-
-	broken atomic.Bool
 }
 
 // Stats returns the counts at this moment.
@@ -50,29 +40,4 @@ func (s *Subscriber) Stats() SubscriberStats {
 		stats.InFlight += sub.table.open()
 	}
 	return stats
-}
-
-var (
-	_ kgo.HookBrokerConnect = (*counters)(nil)
-	_ kgo.HookBrokerRead    = (*counters)(nil)
-)
-
-// OnBrokerConnect is called by the client.
-func (c *counters) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
-	switch {
-	case err == nil:
-		if c.broken.Swap(false) {
-			c.reconnections.Add(1)
-		}
-	case !errors.Is(err, context.Canceled):
-		c.broken.Store(true)
-	}
-}
-
-// OnBrokerRead is called by the client. A connection that is idle may be closed
-// by either side; one that owes an answer may not.
-func (c *counters) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, _ int, _, _ time.Duration, err error) {
-	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, kgo.ErrClientClosed) {
-		c.broken.Store(true)
-	}
 }

@@ -64,7 +64,7 @@ func (s *Subscriber) newSubscription(ctx context.Context, topic, name string) (*
 	sub.commits = newCommitter(sub)
 	opts := append(s.cfg.Client.Opts(), s.cfg.member(topic, name)...)
 	opts = append(opts,
-		kgo.WithHooks(s.stats),
+		kgo.WithHooks(&links{log: sub.log, reconnections: &s.stats.reconnections, state: map[string]*transport.State{}}),
 		kgo.OnPartitionsAssigned(sub.assigned),
 		kgo.OnOffsetsFetched(sub.offsetsFetched),
 		kgo.OnPartitionsRevoked(sub.revoked),
