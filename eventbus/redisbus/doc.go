@@ -17,7 +17,8 @@
 //
 // # On the server
 //
-//	events          stream {prefix}:stream; the topic of the transport is the key of the stream
+//	events          stream {prefix}:stream; the topic of the transport is the key of the stream, so that
+//	                eventbus.New on NewPublisher and NewSubscriber takes a stream of any name
 //	dead letters    stream {prefix}:stream_dlq
 //	consumer group  a consumer group, created at the beginning of the stream: a new group gets the history
 //	process         a consumer of the group, named ConsumerName
