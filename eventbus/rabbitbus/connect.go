@@ -144,7 +144,7 @@ func (c *Client) adopt(l *link) error {
 	c.connectedAt.Store(time.Now().UnixNano())
 	if again {
 		c.reconnections.Add(1)
-		c.log.Info("connected again", "broker", l.addr)
+		c.log.Debug("connected again", "broker", l.addr)
 	}
 	return nil
 }
