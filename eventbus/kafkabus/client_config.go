@@ -164,14 +164,16 @@ func (c ClientConfig) check() (errs []error) {
 		errs = append(errs, fmt.Errorf("kafkabus: ClientConfig.%s: %s", field, problem))
 	}
 	for _, addr := range c.servers() {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
+		if strings.Contains(addr, "@") {
+			bad("BootstrapServers", "is host:port alone (its text is not shown: it may hold a password); SASLUsername and SASLPassword log in")
+		} else if _, _, err := net.SplitHostPort(addr); err != nil {
 			bad("BootstrapServers", fmt.Sprintf("%q is not host:port", addr))
 		}
 	}
 	switch c.SecurityProtocol {
 	case "", Plaintext, SSL, SASLPlaintext, SASLSSL:
 	default:
-		bad("SecurityProtocol", fmt.Sprintf("%q is unknown", c.SecurityProtocol))
+		bad("SecurityProtocol", fmt.Sprintf("%q is unknown; use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", c.SecurityProtocol))
 	}
 	switch c.SASLMechanism {
 	case "", PLAIN, SCRAMSHA256, SCRAMSHA512:
@@ -250,6 +252,16 @@ func (c ClientConfig) protocol() SecurityProtocol {
 	return Plaintext
 }
 
+// shownServers leaves out what stands before an @: nothing belongs there, and
+// people put passwords there.
+func (c ClientConfig) shownServers() string {
+	shown := c.servers()
+	for i, addr := range shown {
+		shown[i] = addr[strings.LastIndexByte(addr, '@')+1:]
+	}
+	return strings.Join(shown, ",")
+}
+
 func (c ClientConfig) servers() []string {
 	var list []string
 	for addr := range strings.SplitSeq(cmp.Or(c.BootstrapServers, DefaultBootstrapServers), ",") {
@@ -273,7 +285,7 @@ func (c ClientConfig) loopback() bool {
 // String shows the configuration without secrets.
 func (c ClientConfig) String() string {
 	return fmt.Sprintf("{BootstrapServers:%s SecurityProtocol:%s SASL:%t TLS:%t AllowPlaintextPassword:%t ConnectTimeout:%v Acks:%d Compression:%d BatchBytes:%d Linger:%v DeliveryTimeout:%v Options:%d}",
-		strings.Join(c.servers(), ","), c.protocol(), c.protocol().sasl(), c.protocol().tls(), c.AllowPlaintextPassword, c.ConnectTimeout,
+		c.shownServers(), c.protocol(), c.protocol().sasl(), c.protocol().tls(), c.AllowPlaintextPassword, c.ConnectTimeout,
 		c.Acks, c.Compression, c.BatchBytes, c.Linger, c.DeliveryTimeout, len(c.Options))
 }
 

@@ -140,8 +140,9 @@ func TestOpenClient_WrongHostAndExpiredCertificate(t *testing.T) {
 func TestConfig_ShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	const secret = "canary-S3CRET"
-	cfg := kafkabus.Config{SecurityProtocol: kafkabus.SASLSSL, SASLUsername: "user-" + secret, SASLPassword: secret, MaxInFlight: -1}
-	client := kafkabus.ClientConfig{SecurityProtocol: kafkabus.SASLSSL, SASLUsername: "user-" + secret, SASLPassword: secret}
+	const misplaced = "user:" + secret + "@127.0.0.1:9092,kafka://user:" + secret + "@127.0.0.1:9092"
+	cfg := kafkabus.Config{BootstrapServers: misplaced, SecurityProtocol: kafkabus.SASLSSL, SASLUsername: "user-" + secret, SASLPassword: secret, MaxInFlight: -1}
+	client := kafkabus.ClientConfig{BootstrapServers: misplaced, SecurityProtocol: kafkabus.SASLSSL, SASLUsername: "user-" + secret, SASLPassword: secret}
 	var texts []string
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x", "%q"} {
 		texts = append(texts, fmt.Sprintf(verb, cfg), fmt.Sprintf(verb, &cfg), fmt.Sprintf(verb, client), fmt.Sprintf(verb, []any{client}))

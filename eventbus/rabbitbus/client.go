@@ -111,8 +111,8 @@ func (c ClientConfig) urls() []string {
 // of the parsers hold it whole, password and all.
 func (c ClientConfig) checkURL(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil {
-		return "is not a URL (its text is not shown: it may hold a password); percent-encode reserved characters in user and password"
+	if err != nil || opaque(u) {
+		return "is not a URL like amqp://host:5672/ (its text is not shown: it may hold a password); percent-encode reserved characters in user and password"
 	}
 	if u.Scheme != "amqp" && u.Scheme != "amqps" {
 		return fmt.Sprintf("must begin with amqp:// or amqps://, in %s", redacted(raw))
@@ -160,7 +160,7 @@ func loopback(host string) bool {
 // redacted returns a URL without user, password and query.
 func redacted(raw string) string {
 	u, err := url.Parse(cmp.Or(raw, DefaultURL))
-	if err != nil || u.Scheme == "" {
+	if err != nil || opaque(u) {
 		return "(not a URL)"
 	}
 	if u.User != nil {
@@ -168,6 +168,12 @@ func redacted(raw string) string {
 	}
 	u.RawQuery, u.Fragment = "", ""
 	return u.String()
+}
+
+// opaque tells that what a URL means is a guess: user:password@host, with no
+// scheme before it, is one to net/url, and its password is anywhere but in User.
+func opaque(u *url.URL) bool {
+	return u.Scheme == "" || u.Opaque != "" || u.Host == "" && strings.Contains(u.Path, "@")
 }
 
 func redactedAll(raw []string) string {

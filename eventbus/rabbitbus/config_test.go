@@ -57,7 +57,12 @@ func TestConfig_SecretsShowNowhere(t *testing.T) {
 	client := rabbitbus.ClientConfig{URL: url, MoreURLs: []string{url}}
 	bus := rabbitbus.Config{URL: url, MoreURLs: []string{url}, Registry: eventbus.NewRegistry()}
 	_, openErr := rabbitbus.Open(t.Context(), bus)
-	for _, v := range []any{client, &client, bus, &bus, openErr} {
+	values := []any{client, &client, bus, &bus, openErr}
+	for _, misplaced := range []string{"user:" + secret + "@localhost:1", "amqp:user:" + secret + "@localhost:1", "amqp:/user:" + secret + "@localhost:1"} {
+		client := rabbitbus.ClientConfig{URL: misplaced} // without a scheme: to net/url "user" is one
+		values = append(values, client, client.Validate())
+	}
+	for _, v := range values {
 		var log bytes.Buffer
 		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "v", v)
 		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "v", v)

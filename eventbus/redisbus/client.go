@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -187,12 +188,12 @@ func (c failedConn) SetWriteDeadline(time.Time) error { return nil }
 // parseURL never quotes the URL: net/url does so in its errors, password and all.
 func (c ClientConfig) parseURL() (*redis.Options, error) {
 	u, err := url.Parse(cmp.Or(c.URL, DefaultURL))
-	if err != nil {
-		return nil, errors.New("is not a URL (its text is not shown: it may hold a password)")
+	if err != nil || opaque(u) {
+		return nil, errors.New("is not a URL like redis://host:6379/0 (its text is not shown: it may hold a password)")
 	}
 	opts, err := redis.ParseURL(u.String())
 	if err != nil {
-		return nil, fmt.Errorf("%w, in %s", err, redacted(c.URL))
+		return nil, fmt.Errorf("%w, in %s; wanted is redis://host:6379/0, or rediss:// for TLS", err, redacted(c.URL))
 	}
 	return opts, nil
 }
@@ -205,7 +206,7 @@ func loopback(host string) bool {
 // redacted returns a URL without user, password and query.
 func redacted(raw string) string {
 	u, err := url.Parse(cmp.Or(raw, DefaultURL))
-	if err != nil || u.Scheme == "" {
+	if err != nil || opaque(u) {
 		return "(not a URL)"
 	}
 	if u.User != nil {
@@ -213,6 +214,12 @@ func redacted(raw string) string {
 	}
 	u.RawQuery, u.Fragment = "", ""
 	return u.String()
+}
+
+// opaque tells that what a URL means is a guess: user:password@host, with no
+// scheme before it, is one to net/url, and its password is anywhere but in User.
+func opaque(u *url.URL) bool {
+	return u.Scheme == "" || u.Opaque != "" || u.Host == "" && u.Scheme != "unix" && strings.Contains(u.Path, "@")
 }
 
 // String shows the configuration without secrets.

@@ -48,6 +48,9 @@ func TestClientConfig_ShowsNoSecretInAnyForm(t *testing.T) {
 		"redis://user:" + canary + "@127.0.0.1:1?password=" + canary,
 		"redis://user:" + canary + "%zz@127.0.0.1:1", // not a URL
 		"redis://user:p@" + canary + "@[::1",
+		"user:" + canary + "@localhost:1", // without a scheme: to net/url it is one
+		"redis:user:" + canary + "@localhost:1",
+		"redis:/user:" + canary + "@localhost:1",
 		"http://user:" + canary + "@127.0.0.1:1",
 		"redis://user:" + canary + "@127.0.0.1:1/notadb",
 		"redis://user:" + canary + "@127.0.0.1:1/0?nonsense=1",
