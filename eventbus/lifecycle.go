@@ -22,7 +22,8 @@ type Report struct {
 	// they stay with the broker and come again. In memory, publishes that
 	// were cut short: their callers were told.
 	HandedBack int
-	// Duration is how long it took.
+	// Duration is how long Shutdown took: next to nothing after Run has returned,
+	// which drains before.
 	Duration time.Duration
 }
 

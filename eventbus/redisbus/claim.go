@@ -77,7 +77,7 @@ func (r *reader) claimDead(ctx context.Context) error {
 	}
 	if claimed > 0 {
 		r.s.stats.claimed.Add(int64(claimed))
-		r.s.log.Info("entries of dead consumers claimed", "entries", claimed)
+		r.s.log.Info("entries that other consumers left claimed", "entries", claimed)
 	}
 	r.hurried = limited
 	if claimed == 0 || limited {
