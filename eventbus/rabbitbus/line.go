@@ -23,6 +23,7 @@ type line struct {
 	why     error         // written before lost is closed
 	quit    chan struct{} // closed: wait for nothing that nobody waits for
 	known   map[string]bool
+	corked  bool // what is written is held back; used by the writer only
 
 	returned []amqp.Return // read, and their confirmations not yet
 	ended    sync.WaitGroup
@@ -142,21 +143,26 @@ func (p *Publisher) write(l *line) error {
 		case <-ctx.Done():
 		}
 	}()
+	defer l.uncork()
 	for {
+		if reason, _ := l.link.blocking(); reason != "" {
+			l.uncork()
+		}
 		if !p.awaitUnblocked(ctx, l) {
 			return l.end()
 		}
-		next, ok := p.take(ctx)
+		next, ok := p.tryTake()
 		if !ok {
-			return l.end()
+			l.uncork() // nothing else comes now that could go with it
+			if next, ok = p.take(ctx); !ok {
+				return l.end()
+			}
 		}
 		if reason, _ := l.link.blocking(); reason != "" {
 			p.giveBack(next) // what is taken counts as written, perhaps
 			continue
 		}
-		p.mu.Lock()
-		left := next.req.left
-		p.mu.Unlock()
+		left, more := p.look(next)
 		if left {
 			continue
 		}
@@ -171,10 +177,37 @@ func (p *Publisher) write(l *line) error {
 			}
 			continue
 		}
+		if more || next.to-next.from > 1 {
+			l.cork()
+		}
 		if err := l.send(next); err != nil {
 			return err
 		}
 		p.state.Up(p.log)
+	}
+}
+
+// look reports whether the caller of what was taken has gone, and whether more is
+// queued.
+func (p *Publisher) look(next part) (left, more bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return next.req.left, len(p.queue) > 0
+}
+
+// cork holds back what is written, so that it goes out with what comes next. It
+// wants an uncork before anything is waited for.
+func (l *line) cork() {
+	if !l.corked {
+		l.corked = true
+		l.link.cork()
+	}
+}
+
+func (l *line) uncork() {
+	if l.corked {
+		l.corked = false
+		l.link.uncork()
 	}
 }
 
@@ -219,6 +252,7 @@ func (l *line) know(ctx context.Context, req *request) error {
 	if l.known[req.topic] {
 		return nil
 	}
+	l.uncork()
 	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
 	if err := l.p.cfg.Client.ensure(ctx, l.p.cfg.Topology.Mode, req.plan(req.topic)); err != nil {
@@ -230,10 +264,6 @@ func (l *line) know(ctx context.Context, req *request) error {
 
 // send writes a part.
 func (l *line) send(next part) error {
-	if next.to-next.from > 1 {
-		l.link.cork()
-		defer l.link.uncork()
-	}
 	mandatory := !l.p.cfg.AllowUnroutable
 	for i := next.from; i < next.to; i++ {
 		item := &next.req.items[i]
@@ -255,13 +285,12 @@ func (l *line) send(next part) error {
 		}
 		// The window is full: let the broker see what was written, and wait. When
 		// the line is lost, the confirmer takes all there is.
-		if next.to-next.from > 1 {
-			l.link.uncork()
-			l.flight <- flying{next.req, i, sure}
-			l.link.cork()
-			continue
-		}
+		again := l.corked
+		l.uncork()
 		l.flight <- flying{next.req, i, sure}
+		if again {
+			l.cork()
+		}
 	}
 	return nil
 }
