@@ -18,9 +18,12 @@
 //
 // When a handler fails, it alone is run again, in place, with backoff. When it
 // gives up, a letter that names it is stored, and only then is the message
-// acknowledged. Replaying the letter runs that handler only. A message that is
-// no event, or cannot be decoded, becomes a letter with its raw bytes; an event
-// that no handler here wants is skipped, undecoded, and counted.
+// acknowledged. Replaying the letter runs that handler only. An error that is
+// made with Permanent, RetryAfter or Discard of package middleware steers this.
+// A message that is no event, or cannot be decoded, becomes a letter with its
+// raw bytes; an event that no handler here wants is skipped, undecoded, and
+// counted. Failed attempts and letters are logged, to Config.Logger: without one
+// a bus is silent.
 //
 // # What is promised
 //

@@ -18,6 +18,10 @@
 // what handlers return reaches the publisher: a handler that gives up leaves a
 // letter, exactly as on a broker.
 //
+// Run only waits here. A program that calls it, after subscribing, moves to a
+// broker by changing the line that opens the bus; without it a bus on a broker
+// handles nothing.
+//
 // # Order
 //
 // There is no stream, so there is no order between two Publish calls that
