@@ -49,6 +49,42 @@ func BenchmarkConsume64LanesHandlerOf1ms(b *testing.B) {
 	})
 }
 
+// gate holds the handlers back at their first event, so that joining is not
+// counted: the clock runs from open to done.
+type gate struct {
+	left   atomic.Int64
+	once   sync.Once
+	joined chan struct{}
+	open   chan struct{}
+	done   chan struct{}
+}
+
+func newGate(n int) *gate {
+	g := &gate{joined: make(chan struct{}), open: make(chan struct{}), done: make(chan struct{})}
+	g.left.Store(int64(n))
+	return g
+}
+
+// pass is called by a handler, and handled when it is done.
+func (g *gate) pass() {
+	g.once.Do(func() { close(g.joined) })
+	<-g.open
+}
+
+func (g *gate) handled() {
+	if g.left.Add(-1) == 0 {
+		close(g.done)
+	}
+}
+
+func (g *gate) meter() rivals.Cost {
+	<-g.joined
+	return rivals.Meter(func() {
+		close(g.open)
+		<-g.done
+	})
+}
+
 // consumeOurs measures the bus: through router, decode and one handler, until
 // the last event is handled.
 func (x *bench) consumeOurs(n, keys, lanes, prefetch int, work time.Duration) rivals.Cost {
@@ -59,23 +95,19 @@ func (x *bench) consumeOurs(n, keys, lanes, prefetch int, work time.Duration) ri
 		URL: x.url, ExchangeName: topic, ConsumerGroup: "g", QueueType: x.kind, Concurrency: lanes, PrefetchCount: prefetch, Registry: reg,
 	})
 	x.check(err)
-	var handled atomic.Int64
-	done := make(chan struct{})
+	g := newGate(n)
 	_, err = eventbus.Subscribe(bus, "h", func(context.Context, benched) error {
+		g.pass()
 		if work > 0 {
 			<-time.After(work)
 		}
-		if handled.Add(1) == int64(n) {
-			close(done)
-		}
+		g.handled()
 		return nil
 	})
 	x.check(err)
 	var ran sync.WaitGroup
-	took := rivals.Meter(func() {
-		ran.Go(func() { _ = bus.Run(context.Background()) })
-		<-done
-	})
+	ran.Go(func() { _ = bus.Run(context.Background()) })
+	took := g.meter()
 	_, err = bus.Shutdown(context.Background())
 	x.check(err)
 	ran.Wait()
@@ -88,25 +120,21 @@ func (x *bench) consumeStock(n, keys int, work time.Duration) rivals.Cost {
 	x.check(err)
 	r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 	x.check(err)
-	handled := 0
-	done := make(chan struct{})
+	g := newGate(n)
 	r.AddConsumerHandler("h", topic, sub, func(m *message.Message) error {
+		g.pass()
 		if work > 0 {
 			<-time.After(work)
 		}
 		if err := decodeOne(m.Payload); err != nil {
 			return err
 		}
-		if handled++; handled == n {
-			close(done)
-		}
+		g.handled()
 		return nil
 	})
 	var ran sync.WaitGroup
-	took := rivals.Meter(func() {
-		ran.Go(func() { _ = r.Run(context.Background()) })
-		<-done
-	})
+	ran.Go(func() { _ = r.Run(context.Background()) })
+	took := g.meter()
 	x.check(r.Close())
 	_ = sub.Close()
 	ran.Wait()
@@ -124,11 +152,14 @@ func (x *bench) consumeRaw(n int) rivals.Cost {
 	topic := x.fill(n, 1)
 	ch := raw(x.b, x.url)
 	x.check(ch.Qos(100, 0, false))
+	out, err := ch.Consume(topic+".g", "", false, false, false, false, nil)
+	x.check(err)
+	d := <-out
 	return rivals.Meter(func() {
-		out, err := ch.Consume(topic+".g", "", false, false, false, false, nil)
-		x.check(err)
 		for i := range n {
-			d := <-out
+			if i > 0 {
+				d = <-out
+			}
 			x.check(decodeOne(d.Body))
 			if i%50 == 49 || i == n-1 {
 				x.check(ch.Ack(d.DeliveryTag, true))
