@@ -89,7 +89,7 @@ func (c *committer) flush(ctx context.Context) error {
 	var all []commitment
 	t.mu.Lock()
 	for _, p := range t.parts {
-		if p.gone || p.done == noOffset || p.done <= p.committed {
+		if p.gone || p.done == noOffset || p.done == p.committed {
 			continue
 		}
 		all = append(all, commitment{p: p, offset: p.done, epoch: p.epoch, meta: c.progress(p)})

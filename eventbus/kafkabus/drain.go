@@ -46,7 +46,11 @@ func (s *subscription) undone(parts []*partition) (left, again int) {
 	defer s.table.mu.Unlock()
 	for _, p := range parts {
 		left += p.open
-		again += len(p.window) - p.open // behind a gap
+		for _, e := range p.window {
+			if e.settled && !e.empty {
+				again++ // behind a gap
+			}
+		}
 		if p.done != noOffset && p.done > p.committed && p.committed != noOffset {
 			again += int(p.done - p.committed)
 		}

@@ -19,7 +19,9 @@ import (
 
 func committed(t testing.TB, topic, group string) int64 {
 	t.Helper()
-	offsets, err := kadm.NewClient(shared(t)).FetchOffsets(t.Context(), group)
+	client := shared(t)
+	defer client.Close() // it is asked again and again
+	offsets, err := kadm.NewClient(client).FetchOffsets(t.Context(), group)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -227,36 +227,6 @@ func TestFake_AMemberThatIsThrownOutCommitsNothing(t *testing.T) {
 	}
 }
 
-// Retention that overtakes a slow group is told, with the number of records.
-func TestFake_LossByRetentionIsCounted(t *testing.T) {
-	t.Parallel()
-	cluster, client := fake(t)
-	topic, group := name("retention"), name("g")
-	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 1}})
-	cfg := kafkabus.SubscriberConfig{Client: client, ConsumerGroup: group}
-	for i := range 10 {
-		publish(t, pub, topic, msg(fmt.Sprint("m", i), "k"))
-	}
-	first := newSubscriber(t, cfg)
-	next(t, subscribe(t, first, topic)).Ack()
-	eventually(t, "one is committed", func() bool { return fakeCommitted(cluster, group, topic) == 1 })
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := cluster.DeleteRecords(topic, 0, 7); err != nil {
-		t.Fatal(err)
-	}
-	sub := newSubscriber(t, cfg)
-	m := next(t, subscribe(t, sub, topic))
-	if m.UUID != "m7" {
-		t.Errorf("%s came, want the oldest that is left", m.UUID)
-	}
-	m.Ack()
-	if n := sub.Stats().Lost; n != 6 {
-		t.Errorf("%d records were counted as lost, want 6", n)
-	}
-}
-
 // Offsets that a compacted topic has no more are no gap to wait for.
 func TestFake_CompactedTopic(t *testing.T) {
 	t.Parallel()

@@ -3,7 +3,6 @@ package kafkabus_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -139,44 +138,6 @@ func TestFaults_CutBetweenWriteAndConfirmDoublesNothing(t *testing.T) {
 	if n := end(); n != 4 {
 		t.Errorf("%d records in the log, want 4: what is sent again is not doubled", n)
 	}
-}
-
-func TestFaults_TopicDeletedWhileConsuming(t *testing.T) {
-	t.Parallel()
-	client := shared(t)
-	topic := name("deleted")
-	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 2}})
-	publish(t, pub, topic, msg("before", "k"))
-	group := name("g")
-	log := &lines{}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log: %q", log.all())
-		}
-	})
-	sub := newSubscriber(t, kafkabus.SubscriberConfig{
-		Client: client, ConsumerGroup: group, Topics: kafkabus.TopicConfig{Partitions: 2}, Logger: slog.New(log),
-	})
-	out := subscribe(t, sub, topic)
-	next(t, out).Ack()
-	if _, err := kadm.NewClient(client).DeleteTopics(t.Context(), topic); err != nil {
-		t.Fatal(err)
-	}
-	// A publisher that knows the topic learns of its end by errors, then works
-	// again unaided; so does the subscriber, with both partitions.
-	for _, key := range []string{"a", "abc", "k"} {
-		eventually(t, "it can be published to again", func() bool {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-			defer cancel()
-			return pub.PublishBatch(ctx, topic, []*message.Message{msg("after "+key, key)}) == nil
-		})
-		m := next(t, out)
-		if m.UUID != "after "+key {
-			t.Errorf("%s came, want what was published to the new topic", m.UUID)
-		}
-		m.Ack()
-	}
-	eventually(t, "it is committed", func() bool { return committed(t, topic, group) == 3 })
 }
 
 func TestFaults_TopicDeletedAndNotCreatable(t *testing.T) {

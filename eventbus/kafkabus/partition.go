@@ -21,6 +21,7 @@ type entry struct {
 	careful  bool // it may be what kills processes: marked and alone
 	over     bool // it did so too often: to be buried
 	settled  bool // handled, buried, or nobody's
+	empty    bool // a tombstone: to pass over it again costs nothing
 	running  bool // a worker has it
 	offered  bool // a handler may have it, or have it at any moment
 	given    bool // a drain or a rebalance has given up on it
@@ -123,7 +124,7 @@ func (p *partition) relimit() {
 	p.limit, p.reach, p.want = noOffset, noOffset, 0
 	for _, e := range p.window {
 		switch {
-		case e.settled || e.handed.Load() && !e.given:
+		case e.settled && !e.empty || e.handed.Load() && !e.given:
 			p.limit, p.reach = e.delivery.Offset, e.delivery.Offset
 		case e.offered && !e.given:
 			p.reach = e.delivery.Offset
@@ -140,6 +141,19 @@ func (p *partition) relimit() {
 	if p.limit != limit || p.reach != reach {
 		close(p.changed)
 		p.changed = make(chan struct{})
+	}
+}
+
+// cut notes that the log goes on with an earlier record than the group has come
+// to: it lost its end, or is another one of the same name. The offsets that are
+// known mean other records.
+func (p *partition) cut() {
+	p.committed = noOffset
+	if len(p.window) == 0 {
+		p.done = noOffset
+	}
+	if !p.crash.asked {
+		p.crash = crash{mark: noOffset}
 	}
 }
 

@@ -98,7 +98,7 @@ func (s *subscription) beginAnew() {
 	if len(parts) == 0 {
 		return // it is about to
 	}
-	s.log.Error("the topic was deleted and made anew: what was in it and not handled is gone")
+	s.log.Error("the topic was deleted: what was in it and not handled is gone")
 	s.table.move(parts)
 	for _, p := range parts {
 		p.kill(ErrPartitionLost)
@@ -184,6 +184,9 @@ func (s *subscription) accept(p *partition, batch, work []*entry) bool {
 	if p.moving || p.gone {
 		return false
 	}
+	if batch[0].delivery.Offset < p.next {
+		p.cut()
+	}
 	p.next = batch[len(batch)-1].delivery.Offset + 1
 	p.add(batch)
 	switch {
@@ -249,7 +252,7 @@ func (s *subscription) entry(p *partition, r *kgo.Record) *entry {
 		Partition: r.Partition, Offset: r.Offset, Count: 1,
 	}
 	if tombstone(r) {
-		e.settled = true
+		e.settled, e.empty = true, true
 		s.stats.tombstones.Add(1)
 		return e
 	}

@@ -243,7 +243,8 @@ func (c SubscriberConfig) withDefaults() SubscriberConfig {
 
 // member returns the options of the client that joins the group.
 func (c SubscriberConfig) member(topic, name string) []kgo.Opt {
-	start := kgo.NewOffset().AtStart()
+	oldest := kgo.NewOffset().AtStart()
+	start := oldest
 	if c.StartOffset == Latest {
 		start = kgo.NewOffset().AtEnd()
 	}
@@ -251,7 +252,8 @@ func (c SubscriberConfig) member(topic, name string) []kgo.Opt {
 		kgo.ClientID(name),
 		kgo.ConsumerGroup(c.ConsumerGroup),
 		kgo.ConsumeTopics(topic),
-		kgo.ConsumeResetOffset(start),
+		kgo.ConsumeStartOffset(start),
+		kgo.ConsumeResetOffset(oldest), // a group that was overtaken skips nothing that is there
 		kgo.SessionTimeout(c.SessionTimeout),
 		kgo.HeartbeatInterval(c.HeartbeatInterval),
 		kgo.RebalanceTimeout(c.MaxPollInterval),

@@ -208,6 +208,7 @@ func (s *subscription) deliver(w *transport.Worker, e *entry) bool {
 			return true
 		}
 		s.stats.nacked.Add(1)
+		e.handed.Store(false)
 		// Only what is not leat's own nacks here. A pause, so that a broken handler
 		// does not take a processor for itself; in memory, so that the key waits.
 		if !transport.Rest(e.p.limited, s.cfg.NackDelay) {

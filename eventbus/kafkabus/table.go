@@ -105,7 +105,8 @@ func (t *table) handed(e *entry) {
 
 // needed decides about an entry that no handler has when its partition goes: it
 // is still to be handled if otherwise something behind it would be done again,
-// and is given back if not. It waits until that is certain, or for late.
+// and is given back if not, or if there is no time left. It waits until that is
+// certain, or for late.
 func (t *table) needed(e *entry, late <-chan struct{}) bool {
 	for {
 		t.mu.Lock()
@@ -113,8 +114,8 @@ func (t *table) needed(e *entry, late <-chan struct{}) bool {
 		e.offered = false
 		p.relimit()
 		offset, changed := e.delivery.Offset, p.changed
-		yes := !p.gone && offset <= p.limit
-		no := p.gone || offset > p.reach
+		no := p.gone || offset > p.reach || p.live.Err() != nil
+		yes := !no && offset <= p.limit
 		if no {
 			e.given = true
 			p.relimit()
