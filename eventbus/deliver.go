@@ -35,7 +35,13 @@ func (b *Bus) handle(d *delivery, msg *message.Message) error {
 		defer d.release()
 	}
 	msg.SetContext(d)
-	return b.conclude(d, b.pass(d, msg))
+	return b.carry(d, msg, func(err error) { // what a router does with it
+		if err != nil {
+			msg.Nack()
+		} else {
+			msg.Ack()
+		}
+	})
 }
 
 // pass runs the message chain. Burial is tried inside it until it is
@@ -87,27 +93,40 @@ func (b *Bus) conclude(d *delivery, err error) error {
 // does is not the publisher's business; only an event whose handling was cut
 // short, by the publisher's context or the bus's shutdown, is told: nobody
 // else has it.
-func (b *Bus) deliver(ctx context.Context, batch []outgoing) []error {
-	var errs []error
+func (b *Bus) deliver(ctx context.Context, batch []outgoing) (errs []error) {
 	fail := func(i int, err error) {
 		if errs == nil {
 			errs = make([]error, len(batch))
 		}
 		errs[i] = err
 	}
-	for i := range batch {
-		if err := ctx.Err(); err != nil {
+	one := func(i int) {
+		if ctx.Err() != nil {
 			fail(i, fmt.Errorf("not handled: %w", context.Cause(ctx)))
-			continue
+			return
 		}
-		if err := b.deliverOne(ctx, &batch[i]); err != nil {
-			fail(i, fmt.Errorf("%w: %w", ErrUnknown, err))
+		b.deliverOne(ctx, &batch[i], func(err error) { fail(i, fmt.Errorf("%w: %w", ErrUnknown, err)) })
+	}
+	i := 0
+	defer func() {
+		if i == len(batch) {
+			return
 		}
+		// A handler ended this goroutine, and is through with its event. The others
+		// of the batch have their turn before the end.
+		for i++; i < len(batch); i++ {
+			one(i)
+		}
+		_ = b.account(batch, errs) // nobody is there to be told
+	}()
+	for ; i < len(batch); i++ {
+		one(i)
 	}
 	return errs
 }
 
-func (b *Bus) deliverOne(ctx context.Context, out *outgoing) error {
+// deliverOne tells failed of an event whose handling was cut short.
+func (b *Bus) deliverOne(ctx context.Context, out *outgoing, failed func(error)) {
 	d := &delivery{Context: ctx, bus: b, kill: b.kill, local: true, et: out.et, event: out.event, base: &out.base}
 	defer d.release()
 	msg := &d.msg
@@ -125,14 +144,16 @@ func (b *Bus) deliverOne(ctx context.Context, out *outgoing) error {
 		d.untraced = !b.wire
 	}
 	msg.SetContext(d)
-	err := b.conclude(d, b.pass(d, msg))
-	if err != nil {
-		// Handing back is between a bus and its broker; the publisher may be a
-		// handler of another bus, and must not pass it on.
-		err = fmt.Errorf("its handling was cut short: %w", cmp.Or(context.Cause(d), context.Canceled))
+	ended := func(err error) {
+		if err != nil {
+			// Handing back is between a bus and its broker; the publisher may be a
+			// handler of another bus, and must not pass it on.
+			err = fmt.Errorf("its handling was cut short: %w", cmp.Or(context.Cause(d), context.Canceled))
+			failed(err)
+		}
+		span.End(err)
 	}
-	span.End(err)
-	return err
+	ended(b.carry(d, msg, ended))
 }
 
 // spell gives a message in memory the payload and metadata that it would have

@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/internal/ctxkey"
+	"github.com/leat-go/leat/middleware"
 )
 
 // verdict is what became of a delivery.
@@ -39,6 +40,8 @@ type delivery struct {
 
 	verdict  verdict
 	untraced bool // in memory: nobody to trace for
+
+	kept map[*subscription]outcome // of the others, when a handler has ended the goroutine; mostly nil
 
 	join   sync.Once
 	joined atomic.Pointer[joint]
@@ -78,6 +81,8 @@ func (d *delivery) Value(key any) any {
 		return noHandler
 	case ctxkey.Attempt, attemptsKey:
 		return nil
+	case ctxkey.Exits:
+		return d
 	case ctxkey.Group:
 		return d.bus.groupAny
 	case ctxkey.Delivery:
@@ -153,6 +158,9 @@ type attempts struct {
 	n               int
 	firstAt         time.Time
 	lastAt          time.Time
+
+	exits int                     // how often the goroutine ended below run
+	exit  *middleware.GoexitError // that, until it counts as an attempt
 	// own is what the handler's chain gets: its own message, so that no
 	// middleware of one handler disturbs another, with the payload shared.
 	own message.Message

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -143,23 +142,10 @@ func (d *delivery) fanOut(msg *message.Message, subs []*subscription) error {
 			return middleware.Permanent(err)
 		}
 	}
-	if len(subs) == 1 {
+	if len(subs) == 1 && d.first.exit == nil {
 		return d.settle([]outcome{d.run(&d.first, subs[0], msg)}, subs)
 	}
-	outcomes := make([]outcome, len(subs))
-	var others sync.WaitGroup
-	for i := 1; i < len(subs); i++ {
-		others.Add(1)
-		go func() {
-			defer others.Done()
-			outcomes[i] = d.run(&attempts{}, subs[i], msg)
-		}()
-	}
-	if len(subs) > 0 {
-		outcomes[0] = d.run(&d.first, subs[0], msg)
-	}
-	others.Wait()
-	return d.settle(outcomes, subs)
+	return d.settle(d.runAll(msg, subs), subs)
 }
 
 // outcome is what one handler made of one event.
@@ -173,16 +159,21 @@ func (d *delivery) run(a *attempts, s *subscription, msg *message.Message) (o ou
 	// The message's own context, not the delivery: the span of the consumption and
 	// what middleware put there belong to the handlers, too.
 	a.Context, a.d, a.sub, a.event = msg.Context(), d, s, d.event
-	a.n, a.firstAt, a.lastAt = 0, time.Time{}, time.Time{}
+	if a.exit == nil {
+		a.n, a.firstAt, a.lastAt, a.exits = 0, time.Time{}, time.Time{}, 0
+	}
+	returned := false
 	defer func() {
 		if r := recover(); r != nil { // a hook or a filter; handlers are caught further in
 			o.ran, o.err = true, &middleware.PanicError{Value: r, Stack: debug.Stack()}
+		} else if !returned {
+			a.exits, a.exit = a.exits+1, &middleware.GoexitError{Stack: debug.Stack()}
+			return
 		}
-		if o.err != nil {
-			o.failure = middleware.HandlerFailure{Handler: s.name, Err: o.err, Attempts: a.n, FirstAt: a.firstAt, LastAt: a.lastAt}
-		}
+		o.blame(a)
 	}()
 	if s.filter != nil && !s.filter.CanHandle(d.event) {
+		returned = true
 		return o
 	}
 	o.ran = true
@@ -193,7 +184,15 @@ func (d *delivery) run(a *attempts, s *subscription, msg *message.Message) (o ou
 	a.own.UUID, a.own.Metadata, a.own.Payload = msg.UUID, md, msg.Payload
 	a.own.SetContext(a)
 	_, o.err = s.chain(&a.own)
+	returned = true
 	return o
+}
+
+// blame puts together what the letter tells of a handler that failed.
+func (o *outcome) blame(a *attempts) {
+	if o.err != nil {
+		o.failure = middleware.HandlerFailure{Handler: a.sub.name, Err: o.err, Attempts: a.n, FirstAt: a.firstAt, LastAt: a.lastAt}
+	}
 }
 
 // looks tells whether somebody of the user's looks at the handler's messages.
@@ -252,7 +251,12 @@ func (s *subscription) build() error {
 func (s *subscription) attempt(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		a := attemptsFrom(msg.Context())
-		_, err := next(msg)
+		var err error
+		if a != nil && a.exit != nil { // this attempt was made, and ended its goroutine
+			err, a.exit = a.exit, nil
+		} else {
+			_, err = next(msg)
+		}
 		c := &s.bus.counts
 		if a != nil {
 			a.n++

@@ -127,7 +127,7 @@ func (b *Bus) identify(e Event) (id, eventType string) {
 
 var errNotSent = errors.New("not sent: another event of the call was refused")
 
-// send publishes a prepared batch and counts its outcomes.
+// send publishes a prepared batch.
 func (b *Bus) send(ctx context.Context, batch []outgoing) error {
 	var errs []error
 	if b.direct {
@@ -142,6 +142,11 @@ func (b *Bus) send(ctx context.Context, batch []outgoing) error {
 		errs = b.transmit(ctx, msgs)
 		span.EndEach(errs)
 	}
+	return b.account(batch, errs)
+}
+
+// account counts the outcomes of a batch, and tells them.
+func (b *Bus) account(batch []outgoing, errs []error) error {
 	now := time.Now().UnixNano()
 	b.counts.lastPublish.Store(now)
 	bad := 0
@@ -232,12 +237,14 @@ func (b *Bus) publishOne(ctx context.Context, msg *message.Message) error {
 	}
 	done := make(chan error, 1)
 	go func() {
+		err := errors.New("the publisher ended its goroutine")
 		defer func() {
 			if r := recover(); r != nil {
-				done <- fmt.Errorf("the publisher panicked: %v", r)
+				err = fmt.Errorf("the publisher panicked: %v", r)
 			}
+			done <- err
 		}()
-		done <- b.cfg.Publisher.Publish(b.cfg.Topic, msg)
+		err = b.cfg.Publisher.Publish(b.cfg.Topic, msg)
 	}()
 	select {
 	case err := <-done:

@@ -33,17 +33,20 @@ func (l loopback) Publish(topic string, msgs ...*message.Message) error {
 		if t, _ := dlq.ReplayTarget(msg); t.Group != "" && t.Group != b.cfg.Group {
 			return fmt.Errorf("eventbus: the letter is for the group %s, this bus is in memory and of the group %s: replay it there, or for everyone", clip(t.Group), b.cfg.Group)
 		}
-		nested := b.nested(msg.Context())
-		if !b.gate.enter(nested) {
-			return ErrClosed
-		}
-		err := b.take(msg)
-		b.gate.leave(nested)
-		if err != nil {
+		if err := l.take(msg); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (l loopback) take(msg *message.Message) error {
+	nested := l.bus.nested(msg.Context())
+	if !l.bus.gate.enter(nested) {
+		return ErrClosed
+	}
+	defer l.bus.gate.leave(nested)
+	return l.bus.take(msg)
 }
 
 // Close does nothing: the bus is its owner's.

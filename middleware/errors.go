@@ -66,6 +66,18 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
+// GoexitError reports a handler that ended its goroutine instead of returning:
+// with runtime.Goexit, mostly by FailNow, Fatal or Skip of a test, or by what is
+// built on them.
+type GoexitError struct {
+	Stack []byte // of the goroutine, at that moment
+}
+
+// Error tells what happened, without the stack.
+func (e *GoexitError) Error() string {
+	return "middleware: handler ended its goroutine (runtime.Goexit, or a test's FailNow)"
+}
+
 // TimeoutError reports a handler that failed because its time was up. It is also
 // the cause of the context that [Timeout] gave the handler. errors.Is finds
 // [context.DeadlineExceeded] in it.

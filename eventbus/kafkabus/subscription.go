@@ -99,7 +99,7 @@ func (s *subscription) run() {
 		s.poll(intake)
 	}()
 
-	workers := transport.StartWorkers(s.cfg.Concurrency, s.ending.Abandon, s.log, s.work)
+	workers := transport.StartWorkers(s.cfg.Concurrency, s.ending.Abandon, s.log, s.work, s.exited)
 	s.workers.Store(workers)
 	idle := make(chan struct{})
 	go func() {
@@ -178,15 +178,30 @@ func (s *subscription) leaveBehind(p *partition) {
 	if workers == nil {
 		return
 	}
-	workers.Leave(func(task any) bool { return task.(*entry).p == p }, func(task any) {
-		e := task.(*entry)
-		if e.careful {
-			s.commits.unmark(e.p)
-			<-s.alone
-		}
-		s.table.end(e)
-		s.lanes.Done(e.delivery.Key)
-	})
+	workers.Leave(func(task any) bool { return task.(*entry).p == p }, func(task any) { s.afterCall(task.(*entry)) })
+}
+
+// exited does what follows on a handler that ended the worker's goroutine. The
+// bus has then dealt with the record, or its context has ended: it is left to
+// the drain or to the next owner of its partition.
+func (s *subscription) exited(task any, ok bool) {
+	e := task.(*entry)
+	e.ctx.End()
+	if ok {
+		s.settle(e)
+	}
+	s.afterCall(e)
+}
+
+// afterCall does what a worker does after its handler's return, in the place of
+// one that does not come to it.
+func (s *subscription) afterCall(e *entry) {
+	if e.careful {
+		s.commits.unmark(e.p)
+		<-s.alone
+	}
+	s.table.end(e)
+	s.lanes.Done(e.delivery.Key)
 }
 
 // deliver returns when the entry is handled, or when the drain or a rebalance

@@ -86,7 +86,7 @@ func (s *subscription) run(first *session) {
 		s.consume(intake, first)
 	}()
 
-	workers := transport.StartWorkers(s.cfg.Concurrency, s.ending.Abandon, s.log, s.work)
+	workers := transport.StartWorkers(s.cfg.Concurrency, s.ending.Abandon, s.log, s.work, s.exited)
 
 	<-s.ending.Stopping
 	stopIntake()
@@ -120,6 +120,18 @@ func (s *subscription) work(w *transport.Worker) {
 		}
 		s.lanes.Done(key)
 	}
+}
+
+// exited does what follows on a handler that ended the worker's goroutine. The
+// bus has then dealt with the message, or its context has ended: it is left to
+// the drain.
+func (s *subscription) exited(task any, ok bool) {
+	e := task.(*entry)
+	e.ctx.End()
+	if ok {
+		s.settle(e)
+	}
+	s.lanes.Done(e.delivery.Key)
 }
 
 // deliver returns when the message is handled, or when the drain leaves it; false
@@ -168,7 +180,7 @@ func (s *subscription) hand(w *transport.Worker, e *entry, msg *message.Message)
 		s.stats.delivered.Add(1)
 		s.busy.Add(1)
 		defer s.busy.Add(-1)
-		ok, here := w.Call(s.handle, msg, nil)
+		ok, here := w.Call(s.handle, msg, e)
 		if ok {
 			return acked, here
 		}

@@ -75,7 +75,7 @@ func (s *subscription) run() {
 	defer stopIntake()
 	go s.read.run(intake)
 
-	workers := transport.StartWorkers(s.cfg.Concurrency, s.ending.Abandon, s.log, s.work)
+	workers := transport.StartWorkers(s.cfg.Concurrency, s.ending.Abandon, s.log, s.work, s.exited)
 
 	upkeep, stopUpkeep := context.WithCancel(context.Background())
 	defer stopUpkeep()
@@ -118,6 +118,18 @@ func (s *subscription) work(w *transport.Worker) {
 	}
 }
 
+// exited does what follows on a handler that ended the worker's goroutine. The
+// bus has then dealt with the entry, or its context has ended: it is left to the
+// drain.
+func (s *subscription) exited(task any, ok bool) {
+	e := task.(*entry)
+	e.ctx.End()
+	if ok {
+		s.settle(e, acked)
+	}
+	s.lanes.Done(e.delivery.Key)
+}
+
 // deliver returns when the entry is handled, or when the drain leaves it; false
 // when the drain left the worker.
 func (s *subscription) deliver(w *transport.Worker, e *entry) bool {
@@ -125,7 +137,7 @@ func (s *subscription) deliver(w *transport.Worker, e *entry) bool {
 	for {
 		ctx.Begin(s.live, &e.delivery)
 		msg.SetContext(ctx)
-		how, here := s.hand(w, msg)
+		how, here := s.hand(w, e, msg)
 		ctx.End()
 		if !here {
 			return false
@@ -150,13 +162,13 @@ func (s *subscription) deliver(w *transport.Worker, e *entry) bool {
 
 // hand gives the message to the handler and waits for it: acked, nacked, or
 // handedBack when a drain came first.
-func (s *subscription) hand(w *transport.Worker, msg *message.Message) (how outcome, here bool) {
+func (s *subscription) hand(w *transport.Worker, e *entry, msg *message.Message) (how outcome, here bool) {
 	if s.handle != nil {
 		if s.ending.IsStopping() {
 			return handedBack, true
 		}
 		s.stats.delivered.Add(1)
-		ok, here := w.Call(s.handle, msg, nil)
+		ok, here := w.Call(s.handle, msg, e)
 		if ok {
 			return acked, here
 		}

@@ -17,3 +17,7 @@ type Attempt struct{}
 // Group is the key of the consumer group, a string, of a delivery whose
 // transport does not tell it.
 type Group struct{}
+
+// Exits is the key of anything but nil where somebody sees to a message whose
+// handler ends its goroutine.
+type Exits struct{}

@@ -16,10 +16,11 @@ import (
 // that call a handler themselves can be left behind in it. All methods may be
 // called from many goroutines.
 type Workers struct {
-	log  *slog.Logger
-	work func(*Worker)
-	busy sync.WaitGroup
-	idle chan struct{}
+	log    *slog.Logger
+	work   func(*Worker)
+	exited func(task any, acked bool)
+	busy   sync.WaitGroup
+	idle   chan struct{}
 
 	left atomic.Bool // nobody waits for handlers any more
 	mu   sync.Mutex
@@ -33,12 +34,16 @@ type Worker struct {
 	calls   bool
 	task    any  // of the call
 	gone    bool // left behind: nothing is its business any more
+	exited  bool // its handler ended the goroutine,
+	acked   bool // with that result
 }
 
 // StartWorkers starts n goroutines that run work. Once abandon is closed, those
-// that are in a handler are not waited for.
-func StartWorkers(n int, abandon <-chan struct{}, log *slog.Logger, work func(*Worker)) *Workers {
-	w := &Workers{log: log, work: work, idle: make(chan struct{})}
+// that are in a handler are not waited for. When a handler ends the goroutine
+// that calls it, another one takes its place, and first calls exited, for what
+// ought to follow on the call of that task.
+func StartWorkers(n int, abandon <-chan struct{}, log *slog.Logger, work func(*Worker), exited func(task any, acked bool)) *Workers {
+	w := &Workers{log: log, work: work, exited: exited, idle: make(chan struct{})}
 	for range n {
 		w.start(work)
 	}
@@ -68,14 +73,31 @@ func (w *Workers) start(work func(*Worker)) {
 	go func() {
 		returned := false
 		defer func() {
-			if !returned { // a handler ended its goroutine: its message stays where it is
-				w.start(w.work)
+			if !returned {
+				worker.replace()
 			}
 			worker.end()
 		}()
 		work(worker)
 		returned = true
 	}()
+}
+
+// replace puts another worker in the place of one whose goroutine was ended,
+// unless it was left behind before: then its place is taken.
+func (w *Worker) replace() {
+	w.mu.Lock()
+	gone, exited, task, acked := w.gone, w.exited, w.task, w.acked
+	w.mu.Unlock()
+	if gone {
+		return
+	}
+	w.workers.start(func(next *Worker) {
+		if exited {
+			w.workers.exited(task, acked)
+		}
+		w.workers.work(next)
+	})
 }
 
 // leave leaves behind everybody who is in a handler.
@@ -164,13 +186,28 @@ func (w *Worker) Call(handle func(*message.Message) error, msg *message.Message,
 }
 
 func (w *Worker) guarded(handle func(*message.Message) error, msg *message.Message) (err error) {
+	returned := false
 	defer func() {
 		if r := recover(); r != nil {
 			stack := debug.Stack()
 			err = &middleware.PanicError{Value: r, Stack: stack}
 			w.workers.log.Error("handling panicked outside of its middleware, the message is delivered again",
 				"event_id", msg.UUID, "error", err, "stack", string(stack))
+		} else if !returned {
+			w.exit(msg)
 		}
 	}()
-	return handle(msg)
+	err = handle(msg)
+	returned = true
+	return err
+}
+
+// exit notes that the handler has ended the goroutine. What it did not settle is
+// nacked.
+func (w *Worker) exit(msg *message.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.calls = false; !w.gone {
+		w.exited, w.acked = true, !msg.Nack()
+	}
 }

@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -20,7 +21,7 @@ func TestWorkers_IdleWhenAllHaveEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stop := make(chan struct{})
 		var n atomic.Int32
-		w := transport.StartWorkers(3, nil, discard, func(*transport.Worker) { n.Add(1); <-stop })
+		w := transport.StartWorkers(3, nil, discard, func(*transport.Worker) { n.Add(1); <-stop }, nil)
 		synctest.Wait()
 		if n.Load() != 3 || isClosed(w.Idle()) {
 			t.Errorf("%d work, idle %v, want 3, false", n.Load(), isClosed(w.Idle()))
@@ -46,7 +47,7 @@ func TestWorkers_CallSettlesByWhatTheHandlerReturns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := message.NewMessage("1", nil)
 			var acked, here bool
-			w := transport.StartWorkers(1, nil, discard, func(w *transport.Worker) { acked, here = w.Call(tc.handle, m, nil) })
+			w := transport.StartWorkers(1, nil, discard, func(w *transport.Worker) { acked, here = w.Call(tc.handle, m, nil) }, nil)
 			<-w.Idle()
 			if acked != tc.acked || !here {
 				t.Errorf("acked %v, here %v, want %v, true", acked, here, tc.acked)
@@ -73,7 +74,7 @@ func TestWorkers_LeftBehindInTheirHandlers(t *testing.T) {
 				return
 			}
 			<-between
-		})
+		}, nil)
 		synctest.Wait()
 		close(abandon)
 		synctest.Wait()
@@ -92,19 +93,59 @@ func TestWorkers_LeftBehindInTheirHandlers(t *testing.T) {
 	})
 }
 
-// A handler may end its goroutine (a test's FailNow does). Its message stays
-// unsettled; the worker is replaced.
+// A handler may end its goroutine (a test's FailNow does). Another worker does
+// what ought to follow, once, and goes on.
 func TestWorkers_ReplacedWhenAHandlerEndsTheGoroutine(t *testing.T) {
-	var n atomic.Int32
-	w := transport.StartWorkers(1, nil, discard, func(w *transport.Worker) {
-		if n.Add(1) == 1 {
-			w.Call(func(*message.Message) error { runtime.Goexit(); return nil }, message.NewMessage("1", nil), nil)
-		}
-	})
-	<-w.Idle()
-	if n.Load() != 2 {
-		t.Errorf("%d workers, want 2: the first one's place is taken", n.Load())
+	for name, tc := range map[string]struct {
+		settle func(*message.Message) bool
+		acked  bool
+	}{
+		"what it acked stays acked":    {(*message.Message).Ack, true},
+		"what it nacked stays nacked":  {(*message.Message).Nack, false},
+		"what it left alone is nacked": {func(*message.Message) bool { return true }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var did []string
+			n := 0
+			m := message.NewMessage("1", nil)
+			w := transport.StartWorkers(1, nil, discard, func(w *transport.Worker) {
+				if n++; n == 1 {
+					w.Call(func(m *message.Message) error { tc.settle(m); runtime.Goexit(); return nil }, m, "task")
+				}
+				did = append(did, "work")
+			}, func(task any, acked bool) { did = append(did, fmt.Sprint(task, acked)) })
+			<-w.Idle()
+			if want := []string{fmt.Sprint("task", tc.acked), "work"}; !slices.Equal(did, want) {
+				t.Errorf("did %v, want %v", did, want)
+			}
+			if isClosed(m.Acked()) != tc.acked || isClosed(m.Nacked()) == tc.acked {
+				t.Error("the message itself tells otherwise")
+			}
+		})
 	}
+}
+
+// One that was left behind, and then ends its goroutine, is not replaced twice.
+func TestWorkers_LeftBehindAndThenEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck, stop := make(chan struct{}), make(chan struct{})
+		var works, followed atomic.Int32
+		w := transport.StartWorkers(1, nil, discard, func(w *transport.Worker) {
+			if works.Add(1) == 1 {
+				w.Call(func(*message.Message) error { <-stuck; runtime.Goexit(); return nil }, message.NewMessage("1", nil), "task")
+			}
+			<-stop
+		}, func(any, bool) { t.Error("it did what follows on a message that is not ours any more") })
+		synctest.Wait()
+		w.Leave(func(any) bool { return true }, func(any) { followed.Add(1) })
+		close(stuck)
+		synctest.Wait()
+		if works.Load() != 2 || followed.Load() != 1 {
+			t.Errorf("%d workers, %d in its place, want 2, 1", works.Load(), followed.Load())
+		}
+		close(stop)
+		<-w.Idle()
+	})
 }
 
 // Those who are in a handler with a certain task are left behind one by one, and
@@ -128,7 +169,7 @@ func TestWorkers_LeftBehindWithATask(t *testing.T) {
 					t.Errorf("%s: acked %v", task, acked)
 				}
 			}
-		})
+		}, nil)
 		tasks <- "lost"
 		tasks <- "kept"
 		synctest.Wait()
