@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-go/leat/eventbus/kafkabus"
+	"github.com/leat-go/leat/middleware"
 )
 
 // deleteTopic returns when the brokers know the topic no more: they answer
@@ -34,18 +35,19 @@ func deleteTopic(t testing.TB, client *kgo.Client, topic string) {
 	eventually(t, "the topic is gone", func() bool { return id() != old })
 }
 
-// seen is what a consumer that acks everything was given.
+// seen is what a consumer that acks everything was given, and from which
+// partition.
 type seen struct {
 	mu  sync.Mutex
-	ids map[string]bool
+	ids map[string]int32
 }
 
 func ackAll(out <-chan *message.Message) *seen {
-	s := &seen{ids: map[string]bool{}}
+	s := &seen{ids: map[string]int32{}}
 	go func() {
 		for m := range out {
 			s.mu.Lock()
-			s.ids[m.UUID] = true
+			s.ids[m.UUID] = middleware.DeliveryFrom(m.Context()).Partition
 			s.mu.Unlock()
 			m.Ack()
 		}
@@ -56,7 +58,26 @@ func ackAll(out <-chan *message.Message) *seen {
 func (s *seen) has(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ids[id]
+	_, ok := s.ids[id]
+	return ok
+}
+
+func (s *seen) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.ids)
+}
+
+// from returns one that came from a partition that is wanted.
+func (s *seen) from(wanted func(int32) bool) (id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, partition := range s.ids {
+		if wanted(partition) {
+			return id
+		}
+	}
+	return ""
 }
 
 // publishAgain publishes until it is confirmed.
