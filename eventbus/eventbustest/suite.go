@@ -25,7 +25,7 @@ type Case struct {
 // Cases returns all cases in the order in which they run.
 func Cases() []Case {
 	return slices.Concat(
-		roundTripCases(), subscribeCases(), matchCases(), isolationCases(), retryCases(), orderCases(),
+		roundTripCases(), subscribeCases(), matchCases(), isolationCases(), goexitCases(), retryCases(), orderCases(),
 		publishCases(), inputCases(), wireCases(), shutdownCases(), loadCases(), statsCases(), traceCases(),
 		groupCases(), letterCases(), replayCases(), memoryCases(), secretCases(),
 	)
