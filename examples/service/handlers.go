@@ -15,6 +15,7 @@ type handlers struct {
 	bus  eventbus.AnyBus
 	log  *slog.Logger
 	work time.Duration
+	fail string // a customer
 }
 
 func (h *handlers) subscribe() error {
@@ -29,6 +30,9 @@ func (h *handlers) subscribe() error {
 func (h *handlers) sendInvoice(ctx context.Context, e OrderPlaced) error {
 	if err := h.toil(ctx); err != nil {
 		return err
+	}
+	if h.fail != "" && e.Customer == h.fail {
+		return errors.New("the customer has no address")
 	}
 	sent := &InvoiceSent{Base: eventbus.NewBase(e.AggregateID).CausedBy(&e), Customer: e.Customer}
 	sent.EventID, sent.AggregateVersion = e.EventID+"-invoice", e.AggregateVersion+1

@@ -61,7 +61,7 @@ func open(ctx context.Context, set settings, log *slog.Logger) (_ *service, err 
 		}
 	}()
 	// Handlers first: an event that comes before its handler is there is skipped.
-	if err := (&handlers{bus: s.bus, log: log, work: set.work}).subscribe(); err != nil {
+	if err := (&handlers{bus: s.bus, log: log, work: set.work, fail: set.fail}).subscribe(); err != nil {
 		return nil, err
 	}
 	// Plain Watermill handlers and more buses go on the same router, and drain with it.

@@ -26,6 +26,8 @@ SERVICE_LINGER       how long HTTP goes on after SIGTERM, until        0s
                      load balancers have seen that it is not ready
 SERVICE_STOP         how long SIGTERM may take in all                  25s
 SERVICE_WORK         how long a handler takes, to watch a drain        0s
+SERVICE_FAIL         customer whose orders cannot be invoiced, to      nobody
+                     watch retries and a dead letter
 SERVICE_LOG          debug, info, warn or error                        info
 `
 
@@ -39,6 +41,7 @@ type settings struct {
 	concurrency  int
 	linger, stop time.Duration
 	work         time.Duration
+	fail         string
 	logLevel     slog.Level
 	registry     *eventbus.Registry
 }
@@ -76,6 +79,7 @@ func newSettings(environ []string) (settings, error) {
 		addr: text("SERVICE_ADDR", ":8080"), url: text("SERVICE_URL", ""), instance: text("SERVICE_INSTANCE", host),
 		topic: text("SERVICE_TOPIC", "shop"), group: text("SERVICE_GROUP", "billing"), registry: reg,
 		linger: duration("SERVICE_LINGER", "0s"), stop: duration("SERVICE_STOP", "25s"), work: duration("SERVICE_WORK", "0s"),
+		fail: text("SERVICE_FAIL", ""),
 	}
 	if _, _, err := net.SplitHostPort(s.addr); err != nil {
 		wrong("SERVICE_ADDR", "host:port, or :port")

@@ -1,4 +1,4 @@
-// Package telemetry has no code: its test lets a real Prometheus scrape buses
-// on real brokers, and asks it what the alert rules and the dashboard in
-// docs/telemetry ask.
+// Package telemetry has no code: its tests let a real Prometheus scrape
+// examples/service, and buses of their own, on real brokers, and ask it what the
+// alert rules and the dashboard in docs/telemetry ask.
 package telemetry

@@ -42,8 +42,9 @@ func tool(t *testing.T, name string) string {
 // prometheus is a server of the test's own.
 type prometheus struct{ url string }
 
-// startPrometheus scrapes target twice a second and evaluates the rules.
-func startPrometheus(t *testing.T, target, rules string) *prometheus {
+// startPrometheus scrapes the targets of each job twice a second and evaluates
+// the rules.
+func startPrometheus(t *testing.T, rules string, jobs map[string][]string) *prometheus {
 	t.Helper()
 	binary, dir := tool(t, "prometheus"), t.TempDir()
 	rules, err := filepath.Abs(rules)
@@ -54,9 +55,10 @@ func startPrometheus(t *testing.T, target, rules string) *prometheus {
 global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 1s}
 rule_files: [%q]
 scrape_configs:
-  - job_name: service
-    static_configs: [{targets: [%q]}]
-`, rules, target)
+`, rules)
+	for job, targets := range jobs {
+		config += fmt.Sprintf("  - {job_name: %s, static_configs: [{targets: [%s]}]}\n", job, strings.Join(targets, ", "))
+	}
 	file := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
