@@ -70,6 +70,8 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		return "user or password is wrong: "
+	case errors.Is(err, kerr.IllegalSaslState):
+		return "the port wants no log-in, or another kind (SecurityProtocol): "
 	case errors.As(err, &expired) && expired.Reason == x509.Expired:
 		return "the certificate is expired: "
 	case errors.As(err, new(x509.UnknownAuthorityError)):

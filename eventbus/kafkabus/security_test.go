@@ -86,6 +86,12 @@ func TestOpenClient_TellsWhyItWasNotLetIn(t *testing.T) {
 			kafkabus.ClientConfig{BootstrapServers: ssl, ConnectTimeout: 3 * time.Second},
 			"speaks TLS", func(err error) bool { return err != nil },
 		},
+		"log-in where none is wanted": {
+			kafkabus.ClientConfig{
+				BootstrapServers: ssl, CAFile: set.CAFile(), ConnectTimeout: 3 * time.Second,
+				SecurityProtocol: kafkabus.SASLSSL, SASLUsername: user, SASLPassword: secret,
+			}, "wants no log-in", func(err error) bool { return errors.Is(err, kerr.IllegalSaslState) },
+		},
 		"nobody there": {
 			kafkabus.ClientConfig{BootstrapServers: "127.0.0.1:1", ConnectTimeout: 3 * time.Second},
 			"connection refused", func(err error) bool { return err != nil },

@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// corkLimit is how much a corked connection holds back: the size of a socket's
-// buffer, more or less.
-const corkLimit = 64 << 10
+// corkLimit is how much a corked connection holds back. The broker works on the
+// beginning of a batch while the rest of it is written.
+const corkLimit = 16 << 10
 
 // corked is a connection whose writes can be gathered. The AMQP client writes
-// to the socket once for each message; a batch of a hundred is one or two
-// writes here, which is most of what a batch costs.
+// to the socket once for each message; a batch of a hundred is a few writes here,
+// which is most of what a batch costs.
 type corked struct {
 	net.Conn
 

@@ -3,6 +3,7 @@ package rabbitbus
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -13,7 +14,10 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-var errWantsTLS = errors.New("the port speaks TLS: use amqps://")
+var (
+	errWantsTLS = errors.New("the port speaks TLS: use amqps://")
+	errNoTLS    = errors.New("the port does not speak TLS: use amqp://")
+)
 
 // dial makes one connection to one node, within ConnectTimeout and ctx.
 func (c *Client) dial(ctx context.Context, raw string) (*link, error) {
@@ -66,6 +70,9 @@ func (c *Client) dial(ctx context.Context, raw string) (*link, error) {
 		}
 		if uri.Scheme == "amqp" && l.sock != nil && l.sock.wantsTLS {
 			err = fmt.Errorf("%w: %w", errWantsTLS, err)
+		}
+		if errors.As(err, new(tls.RecordHeaderError)) {
+			err = fmt.Errorf("%w: %w", errNoTLS, err)
 		}
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)

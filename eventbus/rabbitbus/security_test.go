@@ -122,7 +122,7 @@ func testRefusals(t *testing.T, broker *brokers.Instance) {
 		{"another authority trusted", "amqps://" + user + broker.TLSAddr(), &tls.Config{RootCAs: strangers, MinVersion: tls.VersionTLS12}, unknown, "unknown authority"},
 		{"nothing trusted", "amqps://" + user + broker.TLSAddr(), nil, unknown, "unknown authority"},
 		{"certificate file that is missing", "amqps://" + user + broker.TLSAddr() + "?cacertfile=/none/such", nil, func(err error) bool { return errors.Is(err, fs.ErrNotExist) }, "/none/such"},
-		{"TLS to the plain port", "amqps://" + user + elsewhere.Host, trusting(t, set, ""), record, "TLS"},
+		{"TLS to the plain port", "amqps://" + user + elsewhere.Host, trusting(t, set, ""), record, "use amqp://"},
 		{"plain to the TLS port", "amqp://" + user + broker.TLSAddr(), nil, func(error) bool { return true }, "amqps://"},
 		{"wrong password", "amqp://" + user + elsewhere.Host, nil, code(403), "403"},
 		{"wrong password over TLS", "amqps://" + user + broker.TLSAddr(), trusting(t, set, ""), code(403), "403"},

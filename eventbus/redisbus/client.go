@@ -82,7 +82,7 @@ func OpenClient(ctx context.Context, cfg ClientConfig) (*redis.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, opts.DialTimeout)
 	defer cancel()
 	if err := client.Ping(ctx).Err(); err != nil {
-		return nil, errors.Join(&ConnectError{Addr: opts.Addr, Err: refused(err)}, client.Close())
+		return nil, errors.Join(&ConnectError{Addr: opts.Addr, Err: hinted(opts.TLSConfig != nil, refused(err))}, client.Close())
 	}
 	return client, nil
 }

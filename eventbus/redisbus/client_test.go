@@ -118,6 +118,9 @@ func TestOpenClient_ErrorsAreTypedAndQuick(t *testing.T) {
 			return errors.As(err, &refused) && refused.Code == want
 		}
 	}
+	says := func(text string) func(error) bool {
+		return func(err error) bool { return strings.Contains(err.Error(), text) }
+	}
 	for _, c := range []struct {
 		what string
 		cfg  redisbus.ClientConfig
@@ -142,7 +145,8 @@ func TestOpenClient_ErrorsAreTypedAndQuick(t *testing.T) {
 			var host x509.HostnameError
 			return errors.As(err, &host)
 		}},
-		{"TLS to a plain port", redisbus.ClientConfig{URL: "rediss://:" + canary + "@" + server.Addr(), TLS: client("")}, func(err error) bool { return err != nil }},
+		{"TLS to a plain port", redisbus.ClientConfig{URL: "rediss://:" + canary + "@" + server.Addr(), TLS: client("")}, says("wants redis://")},
+		{"plain text to a TLS port", redisbus.ClientConfig{URL: "redis://:" + canary + "@" + server.TLSAddr()}, says("wants rediss://")},
 		{"nobody there", redisbus.ClientConfig{URL: "redis://127.0.0.1:1"}, func(err error) bool { return err != nil }},
 		{"credentials that fail", redisbus.ClientConfig{
 			URL:         "redis://" + server.Addr(),

@@ -1,11 +1,14 @@
 package redisbus
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 
@@ -54,6 +57,20 @@ func (e *ConnectError) Error() string {
 
 // Unwrap returns the cause.
 func (e *ConnectError) Unwrap() error { return e.Err }
+
+// hinted adds what a connection without an answer may mean: a server that expects
+// TLS hangs up on plain text, and one that does not waits for the rest of a hello.
+func hinted(overTLS bool, err error) error {
+	switch {
+	case serverError(err) != "":
+		return err
+	case !overTLS && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+		return fmt.Errorf("the server hung up before it answered; a port that speaks TLS wants rediss://: %w", err)
+	case overTLS && errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer over TLS; a port without it wants redis://: %w", err)
+	}
+	return err
+}
 
 // serverError returns the code of an error that the server answered with;
 // empty for any other error, nil and redis.Nil included.
