@@ -2,6 +2,7 @@ package rabbitbus
 
 import (
 	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -35,7 +36,7 @@ type inflight struct {
 	open    int           // not settled
 	loose   []*entry      // settled and not acked, in the order of settling
 	voided  bool          // the channel is gone
-	recent  []identity    // of the last messages that were acknowledged, a ring
+	recent  []finishedAt  // the last messages that were acknowledged, a ring
 	at      int           // where the next one goes
 	drained chan struct{} // one token: hardly anything is being handled
 }
@@ -43,7 +44,7 @@ type inflight struct {
 // newInflight returns a table for at most prefetch messages that the broker takes
 // for unacknowledged: among them are the last ones whose ack it has not read.
 func newInflight(prefetch int) *inflight {
-	t := &inflight{drained: make(chan struct{}, 1), recent: make([]identity, prefetch)}
+	t := &inflight{drained: make(chan struct{}, 1), recent: make([]finishedAt, prefetch)}
 	t.head.prev, t.head.next = &t.head, &t.head
 	return t
 }
@@ -87,9 +88,10 @@ func (t *inflight) collect(spare int) (upTo uint64, single []uint64, n, left int
 	if t.voided {
 		return 0, nil, 0, 0
 	}
+	now := time.Now()
 	for e := t.head.next; e != &t.head && e.settled; e = t.head.next {
 		upTo = e.tag
-		t.remove(e)
+		t.remove(e, now)
 		n++
 	}
 	patient := len(t.loose)-n <= spare
@@ -102,7 +104,7 @@ func (t *inflight) collect(spare int) (upTo uint64, single []uint64, n, left int
 			kept = append(kept, e)
 		default:
 			single = append(single, e.tag)
-			t.remove(e)
+			t.remove(e, now)
 			n++
 		}
 	}
@@ -112,17 +114,17 @@ func (t *inflight) collect(spare int) (upTo uint64, single []uint64, n, left int
 }
 
 // remove is called with mu held.
-func (t *inflight) remove(e *entry) {
+func (t *inflight) remove(e *entry, now time.Time) {
 	e.prev.next, e.next.prev = e.next, e.prev
 	e.prev, e.next, e.acked = nil, nil, true
 	t.n--
-	t.recent[t.at] = identify(e)
+	t.recent[t.at] = finishedAt{identify(e), now}
 	t.at = (t.at + 1) % len(t.recent)
 }
 
 // void ends the table: the channel is gone, and with it every tag. It returns
 // what was not acknowledged, and whose acknowledgement may have been lost.
-func (t *inflight) void() (left []*entry, recent []identity) {
+func (t *inflight) void() (left []*entry, recent []finishedAt) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.voided = true

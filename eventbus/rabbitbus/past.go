@@ -1,50 +1,92 @@
 package rabbitbus
 
 import (
+	"hash/maphash"
+	"maps"
 	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-go/leat/internal/wire"
 )
+
+// keepPast is how long it is known that a message was finished: since it was
+// acknowledged until its channel is lost, and since the loss, or the consumer
+// that came after it, until its redelivery. Later it is handled again.
+const keepPast = time.Minute
 
 // past is what a subscription knows of messages whose channel was lost: those
 // that were finished all the same, so that their redelivery is acknowledged
 // without a handler, those whose acknowledgement was lost among them; and how
 // often the others were lost here, which is no crash of theirs although the
-// broker counts it.
+// broker counts it. It knows them by all that is in them: a producer may use an
+// id twice, and what is taken for finished wrongly is lost.
 type past struct {
 	limit int
 
-	mu   sync.Mutex
-	done map[identity]struct{}
-	lost map[identity]int
+	mu    sync.Mutex
+	began time.Time // of the last session
+	done  map[identity]time.Time
+	lost  map[identity]int
 }
 
-// identity tells one delivery's message from others of the same event: a replay
-// is meant for other handlers.
-type identity struct{ uuid, replays, handlers string }
+// identity tells a message from others: by its id, by the replay, which is meant
+// for other handlers, and by a sum over its payload and metadata.
+type identity struct {
+	uuid, replays, handlers string
+	sum                     uint64
+}
+
+// finishedAt is when a message was acknowledged.
+type finishedAt struct {
+	identity
+	at time.Time
+}
+
+// seed is one for the process, as sums of two places are compared.
+var seed = maphash.MakeSeed()
 
 func identify(e *entry) identity {
-	return identity{e.msg.UUID, e.msg.Metadata[wire.ReplayCount], e.msg.Metadata[wire.ReplayHandlers]}
+	return identity{e.msg.UUID, e.msg.Metadata[wire.ReplayCount], e.msg.Metadata[wire.ReplayHandlers], sum(e.msg)}
+}
+
+// sum does not depend on the order of the metadata.
+func sum(m *message.Message) uint64 {
+	total := maphash.Bytes(seed, m.Payload)
+	for k, v := range m.Metadata {
+		total += maphash.String(seed, k) * (maphash.String(seed, v) | 1)
+	}
+	return total
 }
 
 func newPast(limit int) past {
-	return past{limit: limit, done: make(map[identity]struct{}), lost: make(map[identity]int)}
+	return past{limit: limit, done: make(map[identity]time.Time), lost: make(map[identity]int)}
+}
+
+// begin notes that deliveries of a new session begin.
+func (p *past) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.began = time.Now()
 }
 
 // lose notes entries of a lost channel.
-func (p *past) lose(left []*entry, recent []identity) {
+func (p *past) lose(left []*entry, recent []finishedAt) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, id := range recent {
-		if id.uuid != "" {
-			p.keepDone(id)
+	now := time.Now()
+	maps.DeleteFunc(p.done, func(_ identity, since time.Time) bool { return !p.fresh(since) })
+	for _, f := range recent {
+		if f.uuid != "" && now.Sub(f.at) < keepPast {
+			p.keepDone(f.identity, now)
 		}
 	}
 	for _, e := range left {
 		switch {
 		case e.msg.UUID == "":
 		case e.settled:
-			p.keepDone(identify(e))
+			p.keepDone(identify(e), now)
 		default:
 			if len(p.lost) >= p.limit {
 				clear(p.lost) // others have got them, mostly
@@ -59,15 +101,15 @@ func (p *past) finish(e *entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e.msg.UUID != "" {
-		p.keepDone(identify(e))
+		p.keepDone(identify(e), time.Now())
 	}
 }
 
-func (p *past) keepDone(id identity) {
+func (p *past) keepDone(id identity, now time.Time) {
 	if len(p.done) >= p.limit {
 		clear(p.done)
 	}
-	p.done[id] = struct{}{}
+	p.done[id] = now
 	delete(p.lost, id)
 }
 
@@ -79,9 +121,17 @@ func (p *past) finished(e *entry) bool {
 		return false
 	}
 	id := identify(e)
-	_, ok := p.done[id]
+	since, ok := p.done[id]
 	delete(p.done, id)
-	return ok
+	return ok && p.fresh(since)
+}
+
+// fresh is called with mu held.
+func (p *past) fresh(since time.Time) bool {
+	if since.Before(p.began) {
+		since = p.began // its redelivery could not come earlier
+	}
+	return time.Since(since) < keepPast
 }
 
 // forgiven returns how many deliveries of the message were lost here.

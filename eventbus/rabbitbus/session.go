@@ -121,6 +121,7 @@ func (s *subscription) consume(ctx context.Context, sess *session) {
 			s.state.Up(s.log)
 		}
 		s.setSession(sess)
+		s.past.begin()
 		took := sess.read(ctx)
 		if ctx.Err() != nil {
 			return // the drain has use for the session
