@@ -35,10 +35,13 @@ type life struct {
 	draining  bool             // the end of the subscription was asked for
 	drainTurn chan struct{}    // held by the Drain that is under way
 	drained   router.Report
+	drainErr  error // with drained
 	broken    string // why consuming ended, or never began, though nobody asked for that
 	stopping  bool
 	consumes  chan struct{} // closed when Run has subscribed
 	done      chan struct{} // closed when the first Shutdown is through
+	report    Report        // of that, and
+	err       error         // written before
 }
 
 // claim makes the caller the one that consumes.
@@ -262,9 +265,9 @@ func (b *Bus) Drain(ctx context.Context) (router.Report, error) {
 	b.life.mu.Lock()
 	defer b.life.mu.Unlock()
 	if report.Finished+report.HandedBack > 0 || b.life.drained.Duration == 0 {
-		b.life.drained = report
+		b.life.drained, b.life.drainErr = report, err
 	}
-	return b.life.drained, err
+	return b.life.drained, b.life.drainErr
 }
 
 // Shutdown ends the bus: it stops the intake, lets running handlers finish
@@ -275,24 +278,31 @@ func (b *Bus) Drain(ctx context.Context) (router.Report, error) {
 //
 // It returns the counts, and an error that wraps router.ErrCloseTimeout when
 // something outlived the deadline.
-// A second call waits for the first one and returns nil; before Run there is
-// nothing to drain. It must not be called by a handler.
+// A second call waits for the first one, as long as its own ctx, and returns the
+// same; before Run there is nothing to drain. It must not be called by a handler.
 func (b *Bus) Shutdown(ctx context.Context) (Report, error) {
 	b.life.mu.Lock()
 	if b.life.stopping {
 		b.life.mu.Unlock()
 		select {
 		case <-b.life.done:
-			return Report{}, nil
 		case <-ctx.Done():
-			return Report{}, context.Cause(ctx)
+			if !ended(b.life.done) {
+				return Report{}, context.Cause(ctx)
+			}
 		}
+		return b.life.report, b.life.err
 	}
 	b.life.stopping = true
 	r, running := b.life.router, b.life.running
 	b.life.mu.Unlock()
 	defer close(b.life.done)
+	b.life.report, b.life.err = b.shutDown(ctx, r, running)
+	return b.life.report, b.life.err
+}
 
+// shutDown is the first Shutdown.
+func (b *Bus) shutDown(ctx context.Context, r *router.Router, running bool) (Report, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, b.cfg.DrainTimeout)

@@ -251,6 +251,12 @@ func TestRun_CancellingDrains(t *testing.T) {
 		if err != nil || report.Finished != 1 || report.HandedBack != 0 {
 			t.Errorf("report %+v, %v", report, err)
 		}
+		if again, err := bus.Shutdown(t.Context()); err != nil || again != report {
+			t.Errorf("the second Shutdown: %+v, %v, want %+v", again, err, report)
+		}
+		if again, err := bus.Drain(t.Context()); err != nil || again.Finished != 1 || again.HandedBack != 0 {
+			t.Errorf("the Drain after it: %+v, %v", again, err)
+		}
 	})
 }
 

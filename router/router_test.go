@@ -149,8 +149,8 @@ func TestRouter_ShutdownReportsAndIsIdempotent(t *testing.T) {
 	if err := within(t, 5*time.Second, "Run", rs.ran); err != nil {
 		t.Errorf("Run = %v", err)
 	}
-	if report, err := r.Shutdown(t.Context()); err != nil || report != (router.Report{}) {
-		t.Errorf("second Shutdown = %+v, %v, want zero and nil", report, err)
+	if report, err := r.Shutdown(t.Context()); err != nil || report != got.report {
+		t.Errorf("second Shutdown = %+v, %v, want the same as the first: %+v", report, err, got.report)
 	}
 	if err := r.Run(t.Context()); !errors.Is(err, router.ErrClosed) {
 		t.Errorf("Run after Shutdown = %v, want ErrClosed", err)

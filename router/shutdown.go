@@ -21,9 +21,9 @@ import (
 // [ErrCloseTimeout] and names them, at most two seconds later, whether they
 // return or not. Handlers that never return keep their goroutines.
 //
-// Before Run it closes the router and returns nil; so does a second call. A
-// call during a drain (Run's own, for one) waits for that until ctx ends, and
-// returns its result. A handler must not call it and wait.
+// Before Run it closes the router and returns nil. A second call returns the
+// same as the first. A call during a drain (Run's own, for one) waits for that
+// until ctx ends, and returns its result. A handler must not call it and wait.
 func (r *Router) Shutdown(ctx context.Context) (Report, error) {
 	r.mu.Lock()
 	now := state(r.state.Load())
@@ -32,7 +32,7 @@ func (r *Router) Shutdown(ctx context.Context) (Report, error) {
 		close(r.drained)
 	}
 	r.mu.Unlock()
-	if now == idle || now == closed {
+	if now == idle {
 		return Report{}, nil
 	}
 	r.shutdown(ctx)
