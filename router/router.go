@@ -80,6 +80,7 @@ func New(cfg Config) (*Router, error) {
 		stopped:  make(chan struct{}),
 		drained:  make(chan struct{}),
 	}
+	wm.AddMiddleware(nackOnExit)
 	wm.AddSubscriberDecorators(func(s message.Subscriber) (message.Subscriber, error) {
 		return &forgiving{s, r.subscribeFailed}, nil
 	})

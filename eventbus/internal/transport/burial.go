@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -51,30 +52,47 @@ func (b Burial) Bury(live, retry context.Context, letter dlq.Letter) bool {
 	return true
 }
 
-// attempt buries once. A store that panics has failed: on a worker, nobody else
-// would catch that.
+// attempt buries once. A store that panics or ends its goroutine has failed: on a
+// worker, nobody else would catch that.
 func (b Burial) attempt(live context.Context, letter dlq.Letter) (id string, err error) {
 	ctx, cancel := context.WithTimeout(live, middleware.DefaultBuryTimeout)
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the store panicked: %v", p)
-		}
-	}()
-	return b.To.Bury(ctx, letter)
+	err = errors.New("the store ended its goroutine")
+	apart(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("the store panicked: %v", p)
+			}
+		}()
+		id, err = b.To.Bury(ctx, letter)
+	})
+	return id, err
 }
 
-// tell calls OnDead. A panic in it must not keep the message from being
+// apart calls f on a goroutine that it may end, and waits.
+func apart(f func()) {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		f()
+	}()
+	<-over
+}
+
+// tell calls OnDead. A panic in it, or the end of its goroutine, must not keep the message from being
 // acknowledged: its letter is there already.
 func (b Burial) tell(letter dlq.Letter) {
-	defer func() {
-		if p := recover(); p != nil {
-			b.Log.Error("hook panicked", append(about(letter), "hook", "OnDead", "error", fmt.Sprint(p))...)
-		}
-	}()
-	if b.OnDead != nil {
-		b.OnDead(letter)
+	if b.OnDead == nil {
+		return
 	}
+	apart(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				b.Log.Error("hook panicked", append(about(letter), "hook", "OnDead", "error", fmt.Sprint(p))...)
+			}
+		}()
+		b.OnDead(letter)
+	})
 }
 
 // about tells in a log which event it is, and its trace, where it has one.

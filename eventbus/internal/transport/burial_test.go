@@ -3,6 +3,7 @@ package transport_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -176,6 +177,30 @@ func TestBurial_PanicsAreSurvived(t *testing.T) {
 		}
 		if got := book.all(); !slices.Equal(got, want) {
 			t.Errorf("logged\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
+// brittle ends the goroutine that it is called on, once.
+type brittle struct {
+	grave
+	calls int
+}
+
+func (g *brittle) Bury(ctx context.Context, l dlq.Letter) (string, error) {
+	if g.calls++; g.calls == 1 {
+		runtime.Goexit()
+	}
+	return g.grave.Bury(ctx, l)
+}
+
+func TestBury_AStoreAndAHookThatEndTheirGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &brittle{}
+		var n atomic.Int64
+		b := transport.Burial{To: g, Buried: &n, Log: discard, OnDead: func(dlq.Letter) { runtime.Goexit() }}
+		if !b.Bury(t.Context(), t.Context(), poison()) || g.calls != 2 || len(g.letters) != 1 || n.Load() != 1 {
+			t.Errorf("%d calls, %d letters, %d counted, want 2, 1, 1", g.calls, len(g.letters), n.Load())
 		}
 	})
 }
