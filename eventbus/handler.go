@@ -12,7 +12,9 @@ import (
 // Handler handles events of any type. An error makes the bus try again, with
 // backoff, this handler alone; the wrappers of package middleware steer that:
 // Permanent (no retry), RetryAfter (that wait), Discard (let it go). A panic
-// counts as an error. The same event can come more than once: handlers must
+// counts as an error, and so does the end of the goroutine (a test's FailNow);
+// after the first such end the handler has a goroutine of its own for each
+// event. The same event can come more than once: handlers must
 // bear it.
 type Handler interface {
 	// Handle handles the event: nil is success, any other error is tried again

@@ -35,7 +35,9 @@ type BatchPublisher interface {
 //
 // Publish may be called from many goroutines, and from handlers, with the
 // handler's context: in memory the event is then handled at once, before
-// Publish returns. After Shutdown it returns [ErrClosed].
+// Publish returns. A handler that ends its goroutine there can end the
+// publisher's, once the events are dealt with. After Shutdown it returns
+// [ErrClosed].
 func (b *Bus) Publish(ctx context.Context, events ...Event) error {
 	if len(events) == 0 {
 		return nil

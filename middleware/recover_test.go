@@ -97,3 +97,42 @@ func TestDeadLetter_AnErrorThatPanicsIsBuried(t *testing.T) {
 		t.Errorf("type %q, text %q", l.ErrorType, l.ErrorMessage)
 	}
 }
+
+// The first time nothing can be returned, and the message is nacked; from then on
+// it is an error.
+func TestRecover_HandlerThatEndsItsGoroutine(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	h := middleware.Recover{Logger: slog.New(slog.NewTextHandler(&out, nil))}.Middleware(func(*message.Message) ([]*message.Message, error) {
+		runtime.Goexit()
+		return nil, nil
+	})
+	msg := newMessage(t.Context(), "1")
+	ended := make(chan bool)
+	go func() {
+		returned := false
+		defer func() { ended <- !returned }()
+		_, _ = h(msg)
+		returned = true
+	}()
+	if !<-ended {
+		t.Error("the first time it returned")
+	}
+	select {
+	case <-msg.Nacked():
+	default:
+		t.Error("the message was left unsettled")
+	}
+	again := newMessage(t.Context(), "1")
+	produced, err := h(again)
+	var exit *middleware.GoexitError
+	if !errors.As(err, &exit) || produced != nil || !strings.Contains(string(exit.Stack), "Goexit") || strings.Contains(err.Error(), "goroutine 1") {
+		t.Errorf("%v, %v, want a *GoexitError with its stack", produced, err)
+	}
+	if !again.Ack() {
+		t.Error("the message is not the caller's to settle")
+	}
+	if n := strings.Count(out.String(), "msg=\"handler ended its goroutine\""); n != 2 {
+		t.Errorf("%d lines in the log, want one for each:\n%s", n, out.String())
+	}
+}

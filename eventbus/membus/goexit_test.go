@@ -98,7 +98,7 @@ func TestGoexit_LeavesTheOtherHandlersAlone(t *testing.T) {
 						return nil
 					})
 				}
-				apart(func() error { return bus.Publish(context.Background(), created("1")) })
+				_, _ = apart(func() error { return bus.Publish(context.Background(), created("1")) })
 				for i, h := range []string{"a", "b", "c"} {
 					want := int32(1)
 					if h == name {
@@ -176,7 +176,7 @@ func TestGoexit_OfOtherCode(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 {
-				apart(func() error { return bus.Publish(context.Background(), created("1")) })
+				_, _ = apart(func() error { return bus.Publish(context.Background(), created("1")) })
 			}
 			if n, err := bus.DeadLetters().Count(t.Context()); n != 2*tc.letters || err != nil {
 				t.Errorf("%d letters, %v", n, err)

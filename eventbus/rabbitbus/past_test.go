@@ -10,8 +10,10 @@ import (
 // A producer uses an id twice. The first message is finished when the connection
 // is lost, the second still waits: its redelivery is no repetition of the first.
 func TestPast_AnotherMessageOfTheSameIDIsHandled(t *testing.T) {
+	t.Parallel()
 	url := brokers.RabbitMQ(t)
 	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
+		t.Helper()
 		topic := name(t, url, "past")
 		proxied, p := throughProxy(t, url)
 		sub := newSubscriber(t, rabbitbus.SubscriberConfig{Client: connect(t, proxied), Topology: topology, Concurrency: 1})
