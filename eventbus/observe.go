@@ -111,7 +111,7 @@ type question struct {
 
 	mu      sync.Mutex
 	value   int64
-	at      time.Time     // of the value
+	at      time.Time     // of the value, which may be that it is unknown
 	asked   time.Time     // when the one under way began
 	pending chan struct{} // closed by its end; nil: none is under way
 	slow    bool          // the last one took too long: nobody waits until one was answered
@@ -122,7 +122,7 @@ type question struct {
 func (q *question) begin() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.pending != nil || q.value != unknown && time.Since(q.at) < answerFresh || q.bus.kill.Err() != nil {
+	if q.pending != nil || time.Since(q.at) < answerFresh || q.bus.kill.Err() != nil {
 		return
 	}
 	q.pending, q.asked = make(chan struct{}), time.Now()

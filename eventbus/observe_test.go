@@ -99,6 +99,27 @@ func TestObserve_CollectionsShareAnAnswer(t *testing.T) {
 	})
 }
 
+// One question may be answered before the other; that nobody knows is an answer.
+func TestObserve_ACollectionAsksOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		g := newGauges(t, tracing.Observed{
+			Lag:         func(context.Context) (int64, error) { <-time.After(time.Millisecond); return 1, nil },
+			DeadLetters: func(context.Context) (int64, error) { asked++; return -1, nil },
+		})
+		defer g.shutdown(t)
+		for range 2 {
+			if values, _ := g.collect(t); values["leat.lag"] != 1 || asked != 1 {
+				t.Errorf("%v, asked %d times, want the lag alone, and once", values, asked)
+			}
+		}
+		<-time.After(time.Second)
+		if g.collect(t); asked != 2 {
+			t.Errorf("a second later: asked %d times, want twice", asked)
+		}
+	})
+}
+
 func TestObserve_ABrokerThatHangsHoldsUpOneCollectionOnceForASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answers := make(chan int64)
