@@ -1,14 +1,10 @@
 package kafkabus_test
 
 import (
-	"context"
 	"crypto/rand"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/leat-go/leat/eventbus/kafkabus"
 )
@@ -39,18 +35,5 @@ func TestSubscriber_BytesInFlightAreBounded(t *testing.T) {
 	held.Ack()
 	for range total - 1 {
 		next(t, out).Ack()
-	}
-}
-
-// Members share their partitions in the cooperative way, unless asked otherwise.
-func TestRebalance_IsCooperativeByDefault(t *testing.T) {
-	t.Parallel()
-	client, topic, group := shared(t), name("protocol"), name("g")
-	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 2}})
-	publish(t, pub, topic, msg("1", "k"))
-	next(t, subscribe(t, newSubscriber(t, kafkabus.SubscriberConfig{Client: client, ConsumerGroup: group}), topic)).Ack()
-	described, err := kadm.NewClient(client).DescribeGroups(context.WithoutCancel(t.Context()), group)
-	if err != nil || !slices.Equal(described.Names(), []string{group}) || described[group].Protocol != "cooperative-sticky" {
-		t.Errorf("the group is %+v, %v; want cooperative-sticky", described[group], err)
 	}
 }

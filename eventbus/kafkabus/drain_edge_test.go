@@ -132,10 +132,11 @@ func TestDrain_WhileItsPartitionsMove(t *testing.T) {
 	_, client := fake(t)
 	topic, group := name("both"), name("g")
 	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 4, ReplicationFactor: 3}})
-	const rounds, each = 15, 20
-	publish(t, pub, topic, spread(0, 4*rounds*each)...)
+	const rounds, each, total = 15, 20, 1200
+	publish(t, pub, topic, spread(0, total)...)
 	var mu sync.Mutex
 	times := map[string]int{}
+	all := make(chan struct{}) // closed: the first members were so quick that nothing is left
 	member := func() (*kafkabus.Subscriber, <-chan struct{}, func()) {
 		cfg := withStore(t, client, group)
 		cfg.Concurrency, cfg.HeartbeatInterval = 8, 20*time.Millisecond
@@ -152,7 +153,9 @@ func TestDrain_WhileItsPartitionsMove(t *testing.T) {
 				}
 				handlers.Go(func() {
 					mu.Lock()
-					times[m.UUID]++
+					if times[m.UUID]++; times[m.UUID] == 1 && len(times) == total {
+						close(all)
+					}
 					mu.Unlock()
 					m.Ack()
 				})
@@ -162,7 +165,10 @@ func TestDrain_WhileItsPartitionsMove(t *testing.T) {
 	}
 	leaver, enough, wait := member()
 	for range rounds {
-		<-enough
+		select {
+		case <-enough:
+		case <-all:
+		}
 		comer, hasEnough, waits := member() // its joining takes partitions away
 		drained(t, leaver)
 		wait()

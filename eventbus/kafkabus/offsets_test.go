@@ -36,6 +36,9 @@ func TestFake_CommittedBeyondTheEnd(t *testing.T) {
 				if m.UUID != fmt.Sprint(i) {
 					t.Errorf("%s came, want %d", m.UUID, i)
 				}
+				if at := fakeCommitted(cluster, group, topic); marks && at != i {
+					t.Errorf("at %d the group's offset is %d: what it says of its owners is of another record", i, at)
+				}
 				m.Ack()
 				eventually(t, "it is committed", func() bool { return fakeCommitted(cluster, group, topic) == i+1 })
 			}
