@@ -17,11 +17,13 @@ import (
 	"github.com/leat-go/leat/eventbus/kafkabus"
 	"github.com/leat-go/leat/integration/brokers"
 	"github.com/leat-go/leat/internal/leaktest"
+	"github.com/leat-go/leat/internal/offspring"
 )
 
 // The suite's own helper, and sarama's metrics, leave goroutines behind.
 func TestMain(m *testing.M) {
 	if os.Getenv(helperBrokers) != "" {
+		offspring.EndWithParent()
 		if err := help(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)

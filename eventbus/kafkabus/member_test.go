@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-go/leat/eventbus/kafkabus"
+	"github.com/leat-go/leat/internal/offspring"
 )
 
 // The test binary is its own helper when these are set: a member of a group
@@ -108,11 +109,11 @@ type life struct {
 
 func begin(t *testing.T, addr, topic, group string, work time.Duration) *life {
 	t.Helper()
-	self, err := os.Executable()
+	cmd, err := offspring.Command()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &life{cmd: exec.Command(self), ready: make(chan struct{}), read: make(chan struct{}), started: map[string]int{}, finished: map[string]int{}}
+	l := &life{cmd: cmd, ready: make(chan struct{}), read: make(chan struct{}), started: map[string]int{}, finished: map[string]int{}}
 	l.cmd.Env = append(os.Environ(), helperBrokers+"="+addr, helperTopic+"="+topic, helperGroup+"="+group, helperWork+"="+work.String())
 	l.cmd.Stderr = os.Stderr
 	out, err := l.cmd.StdoutPipe()

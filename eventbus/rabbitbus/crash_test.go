@@ -16,6 +16,7 @@ import (
 
 	"github.com/leat-go/leat/eventbus/rabbitbus"
 	"github.com/leat-go/leat/integration/brokers"
+	"github.com/leat-go/leat/internal/offspring"
 )
 
 // The test binary is its own helper when these are set.
@@ -76,7 +77,11 @@ type life struct {
 
 func begin(t *testing.T, url, topic string, kind rabbitbus.QueueType) *life {
 	t.Helper()
-	l := &life{cmd: exec.Command(os.Args[0]), read: make(chan struct{}), started: map[string]int{}, finished: map[string]int{}}
+	cmd, err := offspring.Command()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &life{cmd: cmd, read: make(chan struct{}), started: map[string]int{}, finished: map[string]int{}}
 	l.cmd.Env = append(os.Environ(), helperURL+"="+url, helperTopic+"="+topic, helperKind+"="+string(kind))
 	l.cmd.Stderr = os.Stderr
 	out, err := l.cmd.StdoutPipe()

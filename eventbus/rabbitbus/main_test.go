@@ -17,10 +17,12 @@ import (
 
 	"github.com/leat-go/leat/eventbus/rabbitbus"
 	"github.com/leat-go/leat/internal/leaktest"
+	"github.com/leat-go/leat/internal/offspring"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(helperURL) != "" {
+		offspring.EndWithParent()
 		if err := help(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus/redisbus"
 	"github.com/leat-go/leat/integration/brokers"
+	"github.com/leat-go/leat/internal/offspring"
 )
 
 // letterStore returns the letters of these tests, and what replays them.
@@ -65,14 +65,13 @@ func TestCrash_InTheMiddleOfAReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	deaths, left := 0, int64(total)
 	for deaths < 20 && left > 0 {
 		before := left
-		cmd := exec.Command(self)
+		cmd, err := offspring.Command()
+		if err != nil {
+			t.Fatal(err)
+		}
 		cmd.Env = append(os.Environ(), envHelper+"="+server.URL(), envName+"=replayer")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

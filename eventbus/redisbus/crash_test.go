@@ -19,6 +19,7 @@ import (
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/redisbus"
 	"github.com/leat-go/leat/integration/brokers"
+	"github.com/leat-go/leat/internal/offspring"
 )
 
 // A helper process of this test binary is a consumer that is killed for real.
@@ -79,11 +80,10 @@ func listening(pid int) string {
 
 func startHelper(t *testing.T, url, record, consumer string) *exec.Cmd {
 	t.Helper()
-	self, err := os.Executable()
+	cmd, err := offspring.Command()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), envHelper+"="+url, envRecord+"="+record, envName+"="+consumer)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -209,11 +209,10 @@ func TestCrash_PublisherKilled(t *testing.T) {
 	server := brokers.StartRedis(t, brokers.RedisOptions{Fsync: brokers.NoAppendOnly})
 	client := connect(t, server.URL())
 	for range 5 {
-		self, err := os.Executable()
+		cmd, err := offspring.Command()
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command(self)
 		cmd.Env = append(os.Environ(), envHelper+"="+server.URL(), envName+"=publisher")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -17,12 +17,16 @@ import (
 	"github.com/leat-go/leat/eventbus/redisbus"
 	"github.com/leat-go/leat/integration/brokers"
 	"github.com/leat-go/leat/internal/leaktest"
+	"github.com/leat-go/leat/internal/offspring"
 )
 
 func TestMain(m *testing.M) {
-	switch {
-	case os.Getenv(envHelper) == "":
+	if os.Getenv(envHelper) == "" {
 		leaktest.Main(m)
+		return
+	}
+	offspring.EndWithParent()
+	switch {
 	case os.Getenv(envName) == "publisher":
 		os.Exit(publishForEver())
 	case os.Getenv(envName) == "killer":
