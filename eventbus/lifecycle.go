@@ -40,8 +40,7 @@ type life struct {
 	stopping  bool
 	consumes  chan struct{} // closed when Run has subscribed
 	done      chan struct{} // closed when the first Shutdown is through
-	report    Report        // of that, and
-	err       error         // written before
+	report    Report        // of that one, written before
 }
 
 // claim makes the caller the one that consumes.
@@ -121,7 +120,7 @@ func (b *Bus) Run(ctx context.Context) error {
 func (b *Bus) watch(r *router.Router, over <-chan struct{}) (lost bool) {
 	select {
 	case <-r.Running():
-		b.log.Info("bus consumes", b.place()...)
+		b.consuming()
 		close(b.life.consumes)
 	case <-over:
 		return false
@@ -197,7 +196,7 @@ type mounted struct {
 // Mount adds the handler.
 func (m mounted) Mount(r *message.Router) (err error) {
 	b := m.bus
-	name := "leat." + b.cfg.Topic + "." + b.cfg.Group
+	name := m.String()
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
@@ -226,7 +225,7 @@ func (g guest) Subscribe(ctx context.Context, topic string) (<-chan *message.Mes
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { _ = g.Close() })
-	g.bus.log.Info("bus consumes", g.bus.place()...)
+	g.bus.consuming()
 	return out, nil
 }
 
@@ -265,9 +264,9 @@ func (b *Bus) Drain(ctx context.Context) (router.Report, error) {
 	b.life.mu.Lock()
 	defer b.life.mu.Unlock()
 	if report.Finished+report.HandedBack > 0 || b.life.drained.Duration == 0 {
-		b.life.drained, b.life.drainErr = report, err
+		b.life.drained = report
 	}
-	return b.life.drained, b.life.drainErr
+	return b.life.drained, err
 }
 
 // Shutdown ends the bus: it stops the intake, lets running handlers finish
@@ -278,8 +277,8 @@ func (b *Bus) Drain(ctx context.Context) (router.Report, error) {
 //
 // It returns the counts, and an error that wraps router.ErrCloseTimeout when
 // something outlived the deadline.
-// A second call waits for the first one, as long as its own ctx, and returns the
-// same; before Run there is nothing to drain. It must not be called by a handler.
+// A second call waits for the first one, as long as its own ctx, and returns its
+// report and nil; before Run there is nothing to drain. It must not be called by a handler.
 func (b *Bus) Shutdown(ctx context.Context) (Report, error) {
 	b.life.mu.Lock()
 	if b.life.stopping {
@@ -291,14 +290,15 @@ func (b *Bus) Shutdown(ctx context.Context) (Report, error) {
 				return Report{}, context.Cause(ctx)
 			}
 		}
-		return b.life.report, b.life.err
+		return b.life.report, nil
 	}
 	b.life.stopping = true
 	r, running := b.life.router, b.life.running
 	b.life.mu.Unlock()
 	defer close(b.life.done)
-	b.life.report, b.life.err = b.shutDown(ctx, r, running)
-	return b.life.report, b.life.err
+	report, err := b.shutDown(ctx, r, running)
+	b.life.report = report
+	return report, err
 }
 
 // shutDown is the first Shutdown.
@@ -329,6 +329,8 @@ func (b *Bus) shutDown(ctx context.Context, r *router.Router, running bool) (Rep
 		}
 		report.Finished, report.HandedBack = drained.Finished, drained.HandedBack
 		errs = append(errs, err)
+	} else {
+		b.neverRan()
 	}
 	finished, left := b.finishPublishing(ctx)
 	if b.direct {

@@ -213,6 +213,9 @@ func (r *Router) startPending(ctx context.Context) error {
 			r.state.Store(int32(running))
 			close(r.running)
 			names := slices.Sorted(maps.Keys(r.handlers))
+			for _, m := range r.mounted {
+				names = append(names, guestName(m))
+			}
 			r.mu.Unlock()
 			r.log.Info("router running", "handlers", strings.Join(names, ", "))
 			return nil

@@ -22,7 +22,7 @@ import (
 // return or not. Handlers that never return keep their goroutines.
 //
 // Before Run it closes the router and returns nil. A second call returns the
-// same as the first. A call during a drain (Run's own, for one) waits for that
+// report of the first one and nil. A call during a drain (Run's own, for one) waits for that
 // until ctx ends, and returns its result. A handler must not call it and wait.
 func (r *Router) Shutdown(ctx context.Context) (Report, error) {
 	r.mu.Lock()
@@ -32,8 +32,12 @@ func (r *Router) Shutdown(ctx context.Context) (Report, error) {
 		close(r.drained)
 	}
 	r.mu.Unlock()
-	if now == idle {
+	switch now {
+	case idle:
 		return Report{}, nil
+	case closed:
+		<-r.drained // or about to be
+		return r.report, nil
 	}
 	r.shutdown(ctx)
 	ctx, cancel := bounded(ctx, r.cfg.DrainTimeout)
@@ -71,6 +75,14 @@ type part struct {
 	drain func(context.Context) (Report, error)
 }
 
+// guestName is what a guest calls itself, or its type.
+func guestName(m any) string {
+	if s, ok := m.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return fmt.Sprintf("%T", m)
+}
+
 // work lists what to drain. It is called with mu held.
 func (r *Router) work() []part {
 	var parts []part
@@ -84,7 +96,7 @@ func (r *Router) work() []part {
 	}
 	r.pending = nil
 	for _, m := range r.mounted {
-		parts = append(parts, part{fmt.Sprintf("mounted %T", m), m.Drain})
+		parts = append(parts, part{"mounted " + guestName(m), m.Drain})
 	}
 	return parts
 }
