@@ -311,9 +311,10 @@ func (b *Bus) shutDown(ctx context.Context, r *router.Router, running bool) (Rep
 	start := time.Now()
 	var report Report
 	var errs []error
-	if b.direct {
+	switch {
+	case b.direct:
 		b.gate.move(draining)
-	} else if running {
+	case running:
 		var drained router.Report
 		var err error
 		if r != nil {
@@ -329,7 +330,7 @@ func (b *Bus) shutDown(ctx context.Context, r *router.Router, running bool) (Rep
 		}
 		report.Finished, report.HandedBack = drained.Finished, drained.HandedBack
 		errs = append(errs, err)
-	} else {
+	default:
 		b.neverRan()
 	}
 	finished, left := b.finishPublishing(ctx)

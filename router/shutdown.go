@@ -32,10 +32,10 @@ func (r *Router) Shutdown(ctx context.Context) (Report, error) {
 		close(r.drained)
 	}
 	r.mu.Unlock()
-	switch now {
-	case idle:
+	if now == idle {
 		return Report{}, nil
-	case closed:
+	}
+	if now == closed {
 		<-r.drained // or about to be
 		return r.report, nil
 	}

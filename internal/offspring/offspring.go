@@ -4,6 +4,7 @@
 package offspring
 
 import (
+	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -16,7 +17,7 @@ func Command() (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self)
+	cmd := exec.CommandContext(context.Background(), self) // its standard input ends it
 	if _, err := cmd.StdinPipe(); err != nil { // Wait closes it
 		return nil, err
 	}

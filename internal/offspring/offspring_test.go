@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 		os.Exit(parent())
 	case "child":
 		offspring.EndWithParent()
-		fmt.Println("child")
+		_, _ = fmt.Fprintln(os.Stdout, "child")
 		select {}
 	}
 	os.Exit(m.Run())
