@@ -35,7 +35,6 @@ type life struct {
 	draining  bool             // the end of the subscription was asked for
 	drainTurn chan struct{}    // held by the Drain that is under way
 	drained   router.Report
-	drainErr  error  // with drained
 	broken    string // why consuming ended, or never began, though nobody asked for that
 	stopping  bool
 	consumes  chan struct{} // closed when Run has subscribed

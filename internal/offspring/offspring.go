@@ -18,7 +18,7 @@ func Command() (*exec.Cmd, error) {
 		return nil, err
 	}
 	cmd := exec.CommandContext(context.Background(), self) // its standard input ends it
-	if _, err := cmd.StdinPipe(); err != nil { // Wait closes it
+	if _, err := cmd.StdinPipe(); err != nil {             // Wait closes it
 		return nil, err
 	}
 	return cmd, nil
