@@ -122,7 +122,11 @@ func TestWire_StockReadsOursAndWeReadStock(t *testing.T) {
 	sub := newSubscriber(t, rabbitbus.SubscriberConfig{Client: connect(t, url), Topology: rabbitbus.TopologyConfig{
 		QueueType: rabbitbus.QueueClassic, DisableDLQ: true,
 	}})
-	got = next(t, subscribe(t, sub, exchange))
+	rest := subscribe(t, sub, exchange)
+	if got = next(t, rest); got.UUID == "ours" { // the stock adapter may close before its ack is out
+		got.Ack()
+		got = next(t, rest)
+	}
 	if got.UUID != "theirs" || string(got.Payload) != string(m.Payload) || middleware.DeliveryFrom(got.Context()).Key != "k" {
 		t.Errorf("we read %q %v %s", got.UUID, got.Metadata, got.Payload)
 	}
