@@ -195,14 +195,19 @@ func TestDrain_UnderLoadNothingIsRepeatedAndNothingHangs(t *testing.T) {
 	topic, group := name("leave"), name("g")
 	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 1, ReplicationFactor: 3}})
 	const members, each = 40, 20
-	var all []*message.Message
-	for i := range 3 * members * each { // one key is behind the others
-		all = append(all, msg(fmt.Sprint("m", i), fmt.Sprint("k", i%2*i)))
+	published := 0
+	more := func() { // one key is behind the others
+		var list []*message.Message
+		for range 3 * each {
+			list = append(list, msg(fmt.Sprint("m", published), fmt.Sprint("k", published%2*published)))
+			published++
+		}
+		publish(t, pub, topic, list...)
 	}
-	publish(t, pub, topic, all...)
 	var mu sync.Mutex
 	times := map[string]int{}
 	for range members {
+		more()
 		sub := newSubscriber(t, kafkabus.SubscriberConfig{Client: client, ConsumerGroup: group, Concurrency: 8})
 		out := subscribe(t, sub, topic)
 		enough, ended := make(chan struct{}), make(chan struct{})

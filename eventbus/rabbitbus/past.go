@@ -51,10 +51,14 @@ func identify(e *entry) identity {
 	return identity{e.msg.UUID, e.msg.Metadata[wire.ReplayCount], e.msg.Metadata[wire.ReplayHandlers], sum(e.msg)}
 }
 
-// sum does not depend on the order of the metadata.
+// sum does not depend on the order of the metadata, nor on what the broker
+// counts: a redelivery has another count.
 func sum(m *message.Message) uint64 {
 	total := maphash.Bytes(seed, m.Payload)
 	for k, v := range m.Metadata {
+		if brokersOwn(k) {
+			continue
+		}
 		total += maphash.String(seed, k) * (maphash.String(seed, v) | 1)
 	}
 	return total
