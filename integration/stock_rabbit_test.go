@@ -147,5 +147,9 @@ func TestStockRabbit_Conformance(t *testing.T) {
 // Each lack of the adapter is real. When one of these fails, the adapter was
 // mended: take the entry out of the harness's Lacks.
 func TestStockRabbit_LacksWhatItSays(t *testing.T) {
-	eventbustest.ShowLacks(t, stockRabbit(t), 3*time.Second)
+	h := stockRabbit(t)
+	if raced {
+		delete(h.Lacks, eventbustest.DeliveryLimit) // to show it takes connections that break: see above
+	}
+	eventbustest.ShowLacks(t, h, 3*time.Second)
 }
