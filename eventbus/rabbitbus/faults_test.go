@@ -245,6 +245,7 @@ func TestFaults_AckThatIsLostRepeatsNothing(t *testing.T) {
 			if m.UUID != fmt.Sprint(i) {
 				t.Errorf("%s came, want %d", m.UUID, i)
 			}
+			m.Metadata["of"] = "a middleware" // what it was handled with is not what comes again
 			m.Ack()
 		}
 		eventually(t, "all acks are written", func() bool { return sub.Stats().Acked == 20 })

@@ -16,6 +16,7 @@ type entry struct {
 	msg      *message.Message // the first delivery; later ones are copies
 	ctx      msgctx.Context   // of the first delivery
 	delivery middleware.Delivery
+	known    identity // by which its redelivery is known
 	sess     *session
 	tag      uint64
 	again    bool // the broker says that it was delivered before
@@ -118,7 +119,7 @@ func (t *inflight) remove(e *entry, now time.Time) {
 	e.prev.next, e.next.prev = e.next, e.prev
 	e.prev, e.next, e.acked = nil, nil, true
 	t.n--
-	t.recent[t.at] = finishedAt{identify(e), now}
+	t.recent[t.at] = finishedAt{e.known, now}
 	t.at = (t.at + 1) % len(t.recent)
 }
 

@@ -70,7 +70,7 @@ func (s *session) await(ctx context.Context, n int) bool {
 // entry makes an entry of a delivery.
 func (s *session) entry(d *amqp.Delivery) *entry {
 	msg, err := decode(d, s.sub.keyed)
-	e := &entry{msg: msg, sess: s, tag: d.DeliveryTag, again: d.Redelivered, delivery: middleware.Delivery{
+	e := &entry{msg: msg, known: identify(msg), sess: s, tag: d.DeliveryTag, again: d.Redelivered, delivery: middleware.Delivery{
 		System: System, Topic: s.sub.topic, Group: s.sub.cfg.ConsumerGroup, ID: strconv.FormatUint(d.DeliveryTag, 10),
 		Partition: dlq.NoPosition, Offset: dlq.NoPosition, Count: deliveries(d), Malformed: err,
 	}}

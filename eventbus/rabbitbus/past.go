@@ -47,8 +47,9 @@ type finishedAt struct {
 // seed is one for the process, as sums of two places are compared.
 var seed = maphash.MakeSeed()
 
-func identify(e *entry) identity {
-	return identity{e.msg.UUID, e.msg.Metadata[wire.ReplayCount], e.msg.Metadata[wire.ReplayHandlers], sum(e.msg)}
+// identify wants the message as it came: handlers may change it.
+func identify(m *message.Message) identity {
+	return identity{m.UUID, m.Metadata[wire.ReplayCount], m.Metadata[wire.ReplayHandlers], sum(m)}
 }
 
 // sum does not depend on the order of the metadata, nor on what the broker
@@ -88,14 +89,14 @@ func (p *past) lose(left []*entry, recent []finishedAt) {
 	}
 	for _, e := range left {
 		switch {
-		case e.msg.UUID == "":
+		case e.known.uuid == "":
 		case e.settled:
-			p.keepDone(identify(e), now)
+			p.keepDone(e.known, now)
 		default:
 			if len(p.lost) >= p.limit {
 				clear(p.lost) // others have got them, mostly
 			}
-			p.lost[identify(e)]++
+			p.lost[e.known]++
 		}
 	}
 }
@@ -104,8 +105,8 @@ func (p *past) lose(left []*entry, recent []finishedAt) {
 func (p *past) finish(e *entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.msg.UUID != "" {
-		p.keepDone(identify(e), time.Now())
+	if e.known.uuid != "" {
+		p.keepDone(e.known, time.Now())
 	}
 }
 
@@ -124,9 +125,8 @@ func (p *past) finished(e *entry) bool {
 	if len(p.done) == 0 {
 		return false
 	}
-	id := identify(e)
-	since, ok := p.done[id]
-	delete(p.done, id)
+	since, ok := p.done[e.known]
+	delete(p.done, e.known)
 	return ok && p.fresh(since)
 }
 
@@ -145,5 +145,5 @@ func (p *past) forgiven(e *entry) int {
 	if len(p.lost) == 0 {
 		return 0
 	}
-	return p.lost[identify(e)]
+	return p.lost[e.known]
 }
