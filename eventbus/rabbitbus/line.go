@@ -145,9 +145,6 @@ func (p *Publisher) write(l *line) error {
 	}()
 	defer l.uncork()
 	for {
-		if reason, _ := l.link.blocking(); reason != "" {
-			l.uncork()
-		}
 		if !p.awaitUnblocked(ctx, l) {
 			return l.end()
 		}
@@ -231,6 +228,7 @@ func (p *Publisher) awaitUnblocked(ctx context.Context, l *line) bool {
 		if reason == "" {
 			return ctx.Err() == nil
 		}
+		l.uncork()
 		if !told {
 			p.log.Warn("publishing waits: the broker blocks it", "reason", reason)
 			told = true
