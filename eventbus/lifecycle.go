@@ -192,6 +192,9 @@ type mounted struct {
 	handle message.NoPublishHandlerFunc
 }
 
+// String names the bus in the router's errors and log.
+func (m mounted) String() string { return "leat." + m.bus.cfg.Topic + "." + m.bus.cfg.Group }
+
 // Mount adds the handler.
 func (m mounted) Mount(r *message.Router) (err error) {
 	b := m.bus

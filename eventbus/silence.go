@@ -17,6 +17,3 @@ func (b *Bus) neverRan() {
 		b.log.Warn("bus shut down without Run: its handlers saw nothing", append(b.place(), slog.Int("handlers", n))...)
 	}
 }
-
-// String names the bus in the router's errors and log.
-func (m mounted) String() string { return "leat." + m.bus.cfg.Topic + "." + m.bus.cfg.Group }

@@ -22,8 +22,9 @@ import (
 // return or not. Handlers that never return keep their goroutines.
 //
 // Before Run it closes the router and returns nil. A second call returns the
-// report of the first one and nil. A call during a drain (Run's own, for one) waits for that
-// until ctx ends, and returns its result. A handler must not call it and wait.
+// report of the first one and nil. A call during a drain (Run's own, for one)
+// waits for that until ctx ends, and returns its result. A handler must not call
+// it and wait.
 func (r *Router) Shutdown(ctx context.Context) (Report, error) {
 	r.mu.Lock()
 	now := state(r.state.Load())

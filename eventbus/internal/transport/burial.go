@@ -79,8 +79,8 @@ func apart(f func()) {
 	<-over
 }
 
-// tell calls OnDead. A panic in it, or the end of its goroutine, must not keep the message from being
-// acknowledged: its letter is there already.
+// tell calls OnDead. A panic in it, or the end of its goroutine, must not keep
+// the message from being acknowledged: its letter is there already.
 func (b Burial) tell(letter dlq.Letter) {
 	if b.OnDead == nil {
 		return
