@@ -49,7 +49,19 @@ func shared(t testing.TB) *redis.Client {
 
 func connect(t testing.TB, url string) *redis.Client {
 	t.Helper()
-	client, err := redisbus.OpenClient(t.Context(), redisbus.ClientConfig{URL: url})
+	return open(t, redisbus.ClientConfig{URL: url})
+}
+
+// patient is a client that waits a minute for an answer: what ends earlier was
+// ended by something else.
+func patient(t testing.TB, url string) *redis.Client {
+	t.Helper()
+	return open(t, redisbus.ClientConfig{URL: url, SocketTimeout: time.Minute})
+}
+
+func open(t testing.TB, cfg redisbus.ClientConfig) *redis.Client {
+	t.Helper()
+	client, err := redisbus.OpenClient(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

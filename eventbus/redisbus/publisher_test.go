@@ -129,7 +129,7 @@ func TestPublisher_RefusalByTheServerIsTypedAndTellsEachMessage(t *testing.T) {
 
 func TestPublisher_AnswerThatNeverComesIsUnknownAtTheDeadline(t *testing.T) {
 	server := brokers.StartRedis(t, brokers.RedisOptions{})
-	client := connect(t, server.URL())
+	client := patient(t, server.URL()) // only the deadlines end it
 	pub := newPublisher(t, redisbus.PublisherConfig{Client: client})
 	publish(t, pub, "s", msg("before", ""))
 	if err := server.Pause(); err != nil {
@@ -155,7 +155,7 @@ func TestPublisher_AnswerThatNeverComesIsUnknownAtTheDeadline(t *testing.T) {
 	if len(queued) != 1 || errors.Is(queued[0], redisbus.ErrUnknown) || !errors.Is(queued[0], context.DeadlineExceeded) {
 		t.Errorf("queued behind it: %v, want DeadlineExceeded and that it was not sent", queued)
 	}
-	if took > 2*time.Second {
+	if took > 20*time.Second {
 		t.Errorf("both took %v, want their deadlines", took)
 	}
 	eventually(t, "publishing works again", func() bool { return pub.Publish("s", msg("after", "")) == nil })

@@ -79,7 +79,7 @@ func TestA(t *testing.T) { t.Run("x", func(t *testing.T) { t.Error("broken thing
 `},
 			last:  "1 passed, 1 failed, 0 skipped",
 			code:  1,
-			has:   []string{"broken thing", "failed:\n  example.test/m/a TestA/x\n", "FAIL  example.test/m/a"},
+			has:   []string{"broken thing", "failed:\n  example.test/m/a TestA/x\n", "FAIL  example.test/m/a", "\n        TestA/x: a_test.go:10: broken thing\n"},
 			hasNo: []string{"example.test/m/a TestA\n"},
 		},
 		"a test that fails beside its subtests": {
@@ -98,7 +98,7 @@ func TestC(t *testing.T) {}
 `},
 			last: "1 passed, 1 failed, 0 skipped",
 			code: 1,
-			has:  []string{"panic: went wrong", "goroutine ", "failed:\n  example.test/m/a TestB\n"},
+			has:  []string{"panic: went wrong", "goroutine ", "\n        TestB: panic: went wrong", "failed:\n  example.test/m/a TestB\n"},
 		},
 		"an exit in the middle": {
 			files: map[string]string{"a/a_test.go": head + `

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -28,6 +29,7 @@ type test struct {
 	began   time.Time
 	outcome string // "", "pass", "fail", "skip"
 	parent  bool   // has subtests
+	why     string // the first line that tells what failed
 	output  strings.Builder
 }
 
@@ -140,6 +142,7 @@ func (s *summary) addTest(p *pkg, e event) {
 		}
 	case "pass", "skip", "fail":
 		t.outcome = e.Action
+		t.why = firstCause(t.output.String())
 		switch {
 		case e.Action == "fail" && strings.TrimSpace(t.output.String()) != "":
 			s.say("--- FAIL %s %s (%.1f s)\n%s", s.short(p.path), t.name, e.Elapsed, indent(t.output.String()))
@@ -176,6 +179,7 @@ func (s *summary) close(p *pkg, failedBuild string) {
 		}
 		// It started and never ended: a panic, a time-out, an os.Exit.
 		t.outcome, p.outcome = "fail", "fail"
+		t.why = cmp.Or(firstCause(t.output.String()), "did not finish")
 		if !t.parent || t.output.Len() > 0 {
 			s.say("--- FAIL %s %s: did not finish\n%s", s.short(p.path), t.name, indent(t.output.String()))
 		}
@@ -201,12 +205,23 @@ func (s *summary) close(p *pkg, failedBuild string) {
 			s.say("%s", indent(text))
 		}
 		s.say("FAIL  %s (%.1f s)%s\n", s.short(p.path), p.elapsed, ifText(failedBuild != "", ": did not build"))
+		s.because(p)
 	case p.none || len(p.order) == 0:
 		p.none = true
 	default:
 		s.say("ok    %s: %s (%.1f s%s)\n", s.short(p.path), counts(p.passed, p.failed, p.skipped), p.elapsed, ifText(p.cached, ", cached"))
 	}
 	p.output = strings.Builder{}
+}
+
+// because tells in a line each what made a package fail: its output above may be
+// longer than what somebody keeps of it.
+func (s *summary) because(p *pkg) {
+	for _, t := range p.order {
+		if t.outcome == "fail" && (!t.parent || !s.hasFailedChild(p, t)) {
+			s.say("        %s: %s\n", t.name, cmp.Or(t.why, "see above"))
+		}
+	}
 }
 
 func (s *summary) hasFailedChild(p *pkg, parent *test) bool {
@@ -262,6 +277,17 @@ func chatter(line string) bool {
 	return l == "PASS" || l == "FAIL" || strings.HasPrefix(l, "ok ") || strings.HasPrefix(l, "ok\t") ||
 		strings.HasPrefix(l, "FAIL\t") || strings.HasPrefix(l, "exit status ") || strings.HasPrefix(l, "coverage: ") ||
 		strings.Contains(l, "[no test files]") || strings.HasPrefix(l, "?   \t")
+}
+
+// firstCause is the first line of a test's output that tells of a failure.
+func firstCause(output string) string {
+	for line := range strings.Lines(output) {
+		if l := strings.TrimSpace(line); strings.Contains(l, "_test.go:") || strings.Contains(l, "DATA RACE") || strings.HasPrefix(l, "panic:") {
+			return l
+		}
+	}
+
+	return ""
 }
 
 // reason is the last line that a skipped test wrote, without file and line.
