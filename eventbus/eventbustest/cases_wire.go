@@ -76,6 +76,7 @@ func undecodable(s *session) {
 	after := place("k", 1)
 	n.publish(after)
 	got.Want(s, after)
+	n.consumed(int64(len(sent)) + 1)
 	s.buriedRaw(n, sent)
 	if stats := n.Bus.Stats(); stats.Retries != 0 || stats.HandlersInvoked != 1 {
 		s.Errorf("stats %+v, want no retries, and the handler invoked for the good event only", stats)

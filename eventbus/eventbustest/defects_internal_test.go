@@ -203,11 +203,14 @@ func retryTheMessage(c *eventbus.Config) {
 }
 
 func oneAtATime(c *eventbus.Config) {
-	turn := make(chan struct{}, 1)
+	ended := make(chan struct{}) // a-slow
 	c.HandlerMiddleware = append(c.HandlerMiddleware, func(next message.HandlerFunc) message.HandlerFunc {
 		return func(m *message.Message) ([]*message.Message, error) {
-			turn <- struct{}{}
-			defer func() { <-turn }()
+			if middleware.HandlerName(m.Context()) == "a-slow" {
+				defer close(ended)
+			} else {
+				<-ended
+			}
 			return next(m)
 		}
 	})

@@ -15,22 +15,24 @@ import (
 type batch struct {
 	context.Context //nolint:containedctx // the caller's, without its end: it is the records'
 
-	topic   string
-	records []kgo.Record
-	refused []error // before sending; nil: none
-	n       int     // of the refused
-	sent    []*kgo.Record
-	sole    struct { // of a call with one message, so that it costs no more memory
+	deadline time.Time
+	topic    string
+	records  []kgo.Record
+	refused  []error // before sending; nil: none
+	n        int     // of the refused
+	sent     []*kgo.Record
+	sole     struct { // of a call with one message, so that it costs no more memory
 		record [1]kgo.Record
 		sent   [1]*kgo.Record
+		known  [1]bool
 	}
 
-	mu      sync.Mutex
-	left    int     // not answered
-	errs    []error // as the client reports them; nil: none yet
-	known   []bool  // which are answered; nil: none yet
-	last    int     // of them, where the search for the next begins
-	answers chan struct{}
+	mu    sync.Mutex
+	left  int           // not answered
+	errs  []error       // as the client reports them; nil: none yet
+	known []bool        // which are answered; nil: none yet
+	last  int           // of them, where the search for the next begins
+	ended chan struct{} // one token: all are answered, or the deadline has passed
 }
 
 // Deadline, Done and Err are those of a context that never ends: the client looks
@@ -70,8 +72,8 @@ func (outcomes) OnProduceRecordUnbuffered(r *kgo.Record, err error) {
 	}
 }
 
-func newBatch(ctx context.Context, topic string, n int) *batch {
-	b := &batch{Context: ctx, topic: topic, answers: make(chan struct{})}
+func newBatch(ctx context.Context, deadline time.Time, topic string, n int) *batch {
+	b := &batch{Context: ctx, deadline: deadline, topic: topic}
 	b.records, b.sent = b.sole.record[:], b.sole.sent[:0]
 	if n > 1 {
 		b.records, b.sent = make([]kgo.Record, n), make([]*kgo.Record, 0, n)
@@ -89,7 +91,7 @@ func (b *batch) refuse(i int, err error) {
 
 // send hands the records to the client and waits for the answers, for the end of
 // ctx, or until the deadline.
-func (b *batch) send(ctx context.Context, deadline time.Time, client *kgo.Client, gather *gather, forget func(string, error)) []error {
+func (b *batch) send(ctx context.Context, client *kgo.Client, gather *gather, forget func(string, error)) []error {
 	for i := range b.records {
 		if b.refused == nil || b.refused[i] == nil {
 			b.records[i].Context = b
@@ -101,27 +103,28 @@ func (b *batch) send(ctx context.Context, deadline time.Time, client *kgo.Client
 		return b.refused
 	}
 	room := gather.room
-	if err := room.take(ctx, deadline, b.left); err != nil {
+	if err := room.take(ctx, b.deadline, b.left); err != nil {
 		return b.unsent(fmt.Errorf("the buffer is full: %w", err))
 	}
+	b.ended = gather.tokens.get()
 	gathered := len(b.sent) < crowdBatch && gather.add(b, room.crowded())
 	if !gathered {
 		go func() {
 			defer room.give(len(b.sent))
 			b.answered(client.ProduceSync(b, b.sent...)...)
 		}()
+		defer time.AfterFunc(time.Until(b.deadline), b.expire).Stop()
 	}
-	late := time.NewTimer(time.Until(deadline))
-	defer late.Stop()
-	var end error
+	end := context.DeadlineExceeded
 	select {
-	case <-b.answers:
+	case <-b.ended:
+		if b.whole() {
+			gather.tokens.put(b.ended)
+		}
 	case <-ctx.Done():
 		end = context.Cause(ctx)
-	case <-late.C:
-		end = context.DeadlineExceeded
 	}
-	if end != nil && gathered && gather.withdraw(b) {
+	if gathered && !b.whole() && gather.withdraw(b) {
 		return b.unsent(end)
 	}
 	b.mu.Lock()
@@ -158,11 +161,27 @@ func (b *batch) outcome(i int) error {
 	return published(b.topic, b.errs[i])
 }
 
+// whole reports whether all is answered.
+func (b *batch) whole() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.left == 0
+}
+
+// expire ends the wait for what is not answered.
+func (b *batch) expire() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.left > 0 {
+		signal(b.ended)
+	}
+}
+
 func (b *batch) answered(results ...kgo.ProduceResult) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.left -= len(results); b.left == 0 {
-		defer close(b.answers)
+		defer signal(b.ended)
 	}
 	for _, r := range results {
 		if r.Err != nil {
@@ -181,7 +200,10 @@ func (b *batch) learn(r *kgo.Record, err error) {
 			continue
 		}
 		if b.known == nil {
-			b.known = make([]bool, n)
+			b.known = b.sole.known[:]
+			if n > 1 {
+				b.known = make([]bool, n)
+			}
 		}
 		b.known[i], b.last = true, i
 		if err != nil {

@@ -24,19 +24,41 @@ type gather struct {
 	client *kgo.Client
 	room   *room
 	linger time.Duration // how long those who were just answered may take to come again
+	tokens tokens
 
 	mu      sync.Mutex
 	queue   []*batch
-	size    int        // of the last request that was sent from the queue
-	came    int        // calls that were ever added
-	senders int        // goroutines in send
-	waiting []*awaited // of them, those that wait for company
+	size    int // of the last request that was sent from the queue
+	came    int // calls that were ever added
+	senders []*sender
+	watch   *time.Timer // for the earliest deadline; nil: no call is here
 }
 
-// awaited is the company that a sender waits for.
-type awaited struct {
-	came int           // how many calls shall have been added
-	full chan struct{} // one token: they have
+// sender is a goroutine in send.
+type sender struct {
+	calls   []*batch      // under way
+	records []*kgo.Record // of the calls
+	company int           // how many calls shall have been added before it goes on; 0: it does not wait
+	full    chan struct{} // one token: they have
+}
+
+// tokens are the channels of calls that have ended.
+type tokens struct{ sync.Pool }
+
+func (t *tokens) get() chan struct{} {
+	if c, ok := t.Get().(chan struct{}); ok {
+		return c
+	}
+	return make(chan struct{}, 1)
+}
+
+// put takes a channel back that nobody will signal any more.
+func (t *tokens) put(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+	}
+	t.Put(c)
 }
 
 func newGather(client *kgo.Client, room *room) *gather {
@@ -48,22 +70,49 @@ func newGather(client *kgo.Client, room *room) *gather {
 func (g *gather) add(b *batch, crowded bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.senders == 0 && !crowded {
+	if len(g.senders) == 0 && !crowded {
 		return false
 	}
 	g.queue = append(g.queue, b)
 	g.came++
-	for _, w := range g.waiting {
-		if w.came == g.came {
-			signal(w.full)
+	for _, s := range g.senders {
+		if s.company == g.came {
+			signal(s.full)
 		}
 	}
 	// Two requests in turn: while the brokers have one, the other is filled.
-	if g.senders == 0 || g.senders == 1 && len(g.queue) >= max(crowd, g.size/2) {
-		g.senders++
-		go g.send()
+	if n := len(g.senders); n == 0 || n == 1 && len(g.queue) >= max(crowd, g.size/2) {
+		s := &sender{full: make(chan struct{}, 1)}
+		g.senders = append(g.senders, s)
+		go g.send(s)
+	}
+	if g.watch == nil { // deadlines come in the order of the calls
+		g.watch = time.AfterFunc(time.Until(b.deadline), g.expire)
 	}
 	return true
+}
+
+// expire ends the calls whose deadline has passed. One timer for all: one a call
+// would cost as much as its record.
+func (g *gather) expire() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.watch = nil
+	all := slices.Clone(g.queue)
+	for _, s := range g.senders {
+		all = append(all, s.calls...)
+	}
+	now, next := time.Now(), time.Time{}
+	for _, b := range all {
+		if !b.deadline.After(now) {
+			b.expire()
+		} else if next.IsZero() || b.deadline.Before(next) {
+			next = b.deadline
+		}
+	}
+	if !next.IsZero() {
+		g.watch = time.AfterFunc(next.Sub(now), g.expire)
+	}
 }
 
 // withdraw takes a call back, and reports false when it is sent already.
@@ -80,60 +129,55 @@ func (g *gather) withdraw(b *batch) bool {
 }
 
 // send sends until nobody comes any more.
-func (g *gather) send() {
-	company := &awaited{full: make(chan struct{}, 1)}
+func (g *gather) send(s *sender) {
 	timer := time.NewTimer(g.linger)
 	defer timer.Stop()
-	for {
-		calls := g.next(company)
-		if calls == nil {
-			return
-		}
-		var records []*kgo.Record
-		for _, b := range calls {
-			records = append(records, b.sent...)
-		}
-		results := g.client.ProduceSync(context.Background(), records...)
-		g.expect(company, len(calls))
+	for g.next(s) {
+		results := g.client.ProduceSync(context.Background(), s.records...)
+		g.expect(s)
 		for _, result := range results {
 			if b, ok := result.Record.Context.Value(batchKey{}).(*batch); ok {
 				b.answered(result)
 			}
 		}
-		g.room.give(len(records))
+		g.room.give(len(s.records))
 		timer.Reset(g.linger)
 		select {
-		case <-company.full:
+		case <-s.full:
 		case <-timer.C:
 		}
 	}
 }
 
-// expect makes company full when as many calls have come as are about to be
-// answered.
-func (g *gather) expect(company *awaited, n int) {
+// expect makes the sender's company full when as many calls have come as are
+// about to be answered.
+func (g *gather) expect(s *sender) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	select {
-	case <-company.full: // of the last round
+	case <-s.full: // of the last round
 	default:
 	}
-	company.came = g.came + n
-	g.waiting = append(g.waiting, company)
+	s.company = g.came + len(s.calls)
 }
 
-// next returns the calls that have come; nil when there are none, and the sender
-// is to end.
-func (g *gather) next(company *awaited) []*batch {
+// next gives the sender the calls that have come. With none it reports false, and
+// the sender is to end.
+func (g *gather) next(s *sender) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.waiting = slices.DeleteFunc(g.waiting, func(w *awaited) bool { return w == company })
-	calls := g.queue
-	g.queue = nil
-	if len(calls) == 0 {
-		g.senders--
-		return nil
+	s.company = 0
+	clear(s.records)
+	s.records = s.records[:0]
+	clear(s.calls)
+	s.calls, g.queue = g.queue, s.calls[:0]
+	if len(s.calls) == 0 {
+		g.senders = slices.DeleteFunc(g.senders, func(other *sender) bool { return other == s })
+		return false
 	}
-	g.size = len(calls)
-	return calls
+	for _, b := range s.calls {
+		s.records = append(s.records, b.sent...)
+	}
+	g.size = len(s.calls)
+	return true
 }

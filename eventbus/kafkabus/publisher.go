@@ -13,7 +13,6 @@ import (
 
 	"github.com/leat-go/leat/eventbus"
 	"github.com/leat-go/leat/eventbus/internal/transport"
-	"github.com/leat-go/leat/internal/wire"
 )
 
 // PublisherConfig configures a [Publisher]. Only Client is required.
@@ -62,7 +61,6 @@ func checkClient(config string, client *kgo.Client) []error {
 // It may be used from many goroutines.
 type Publisher struct {
 	cfg    PublisherConfig
-	order  []string
 	gather *gather
 
 	mu     sync.RWMutex
@@ -88,7 +86,7 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 		limit = DefaultMaxBufferedRecords
 	}
 	return &Publisher{
-		cfg: cfg, order: wire.Order(), gather: newGather(cfg.Client, newRoom(int(limit)/2)), known: make(map[string]struct{}),
+		cfg: cfg, gather: newGather(cfg.Client, newRoom(int(limit)/2)), known: make(map[string]struct{}),
 	}, nil
 }
 
@@ -160,13 +158,13 @@ func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*mess
 	if err := p.ensure(ctx, deadline, topic); err != nil {
 		return transport.All(len(msgs), notSent(topic, err))
 	}
-	b := newBatch(ctx, topic, len(msgs))
+	b := newBatch(ctx, deadline, topic, len(msgs))
 	for i, m := range msgs {
-		if err := encode(&b.records[i], topic, m, p.order, p.cfg.Key); err != nil {
+		if err := encode(&b.records[i], topic, m, p.cfg.Key); err != nil {
 			b.refuse(i, notSent(topic, err))
 		}
 	}
-	return b.send(ctx, deadline, p.cfg.Client, p.gather, p.forget)
+	return b.send(ctx, p.cfg.Client, p.gather, p.forget)
 }
 
 func notSent(topic string, err error) error {

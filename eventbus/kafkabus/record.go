@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -38,7 +37,7 @@ func (e *MalformedError) Undecodable() bool { return true }
 // encode makes a record of a message: the payload is the value, the metadata
 // are headers in a fixed order, known ones first, then the UUID as the stock
 // marshaler writes it, then the others, sorted.
-func encode(r *kgo.Record, topic string, m *message.Message, order []string, key func(*message.Message) string) error {
+func encode(r *kgo.Record, topic string, m *message.Message, key func(*message.Message) string) error {
 	if v, ok := m.Metadata[headerUUID]; ok && v != m.UUID {
 		return fmt.Errorf("metadata %q is reserved for the message's UUID", headerUUID)
 	}
@@ -54,20 +53,13 @@ func encode(r *kgo.Record, topic string, m *message.Message, order []string, key
 		return room[start:len(room):len(room)]
 	}
 	headers := make([]kgo.RecordHeader, 0, len(m.Metadata)+1)
-	for _, k := range order {
-		if v, ok := m.Metadata[k]; ok {
+	for k, v := range m.Metadata {
+		if k != headerUUID {
 			headers = append(headers, kgo.RecordHeader{Key: k, Value: bytes(v)})
 		}
 	}
 	headers = append(headers, kgo.RecordHeader{Key: headerUUID, Value: bytes(m.UUID)})
-	if known := len(headers); known-1 < len(m.Metadata) {
-		for k, v := range m.Metadata {
-			if k != headerUUID && !slices.Contains(order, k) {
-				headers = append(headers, kgo.RecordHeader{Key: k, Value: bytes(v)})
-			}
-		}
-		slices.SortFunc(headers[known:], func(a, b kgo.RecordHeader) int { return strings.Compare(a.Key, b.Key) })
-	}
+	slices.SortFunc(headers, func(a, b kgo.RecordHeader) int { return wire.Compare(a.Key, b.Key) })
 	r.Topic, r.Value, r.Headers = topic, m.Payload, headers
 	if r.Value == nil {
 		r.Value = []byte{} // null would be a tombstone

@@ -14,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-go/leat/dlq"
-	"github.com/leat-go/leat/internal/wire"
 )
 
 // Headers of the records that a [Store] writes beside its letters. They have a
@@ -64,7 +63,6 @@ func (c StoreConfig) Validate() error {
 type Store struct {
 	cfg   StoreConfig
 	admin *kadm.Client
-	order []string
 
 	mu    sync.Mutex
 	known bool // the topic is there
@@ -81,7 +79,7 @@ func NewStore(cfg StoreConfig) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Store{cfg: cfg, admin: kadm.NewClient(cfg.Client), order: wire.Order()}, nil
+	return &Store{cfg: cfg, admin: kadm.NewClient(cfg.Client)}, nil
 }
 
 // Bury adds the letter and returns its id when the brokers have confirmed it.
@@ -97,7 +95,7 @@ func (s *Store) Bury(ctx context.Context, l dlq.Letter) (string, error) {
 	delete(m.Metadata, dlq.KeyID)
 	delete(m.Metadata, headerUUID) // somebody else's idea of it
 	r := &kgo.Record{}
-	if err := encode(r, s.cfg.Topic, m, s.order, keyOf); err != nil {
+	if err := encode(r, s.cfg.Topic, m, keyOf); err != nil {
 		return "", s.failed("bury letter", err)
 	}
 	if err := s.produce(ctx, r); err != nil {

@@ -50,12 +50,13 @@ const (
 // Arguments are pointers where they can be: those cost no memory of their own.
 type encoder struct {
 	form   Form
-	order  []string
-	keys   []string
-	values []string
+	sorted []pair   // the metadata of one message
 	buffer []byte   // the metadata of several messages, one behind the other
 	packed []packed // each one's part of it
 }
+
+// pair is a key of metadata and its value.
+type pair struct{ key, value string }
 
 // packed is metadata as an argument.
 type packed []byte
@@ -69,30 +70,18 @@ type payload message.Message
 // MarshalBinary is called by the client.
 func (p *payload) MarshalBinary() ([]byte, error) { return p.Payload, nil }
 
-func newEncoder(form Form) *encoder { return &encoder{form: form, order: wire.Order()} }
+func newEncoder(form Form) *encoder { return &encoder{form: form} }
 
-// sort leaves keys and values of md in e: the known ones first, in the order of
-// the wire, the others sorted, so that equal messages have equal bytes.
+// sort leaves md in e in the order of the wire, so that equal messages have
+// equal bytes.
 func (e *encoder) sort(md message.Metadata) {
-	e.keys, e.values = e.keys[:0], e.values[:0]
-	for _, k := range e.order {
-		if v, ok := md[k]; ok {
-			e.keys, e.values = append(e.keys, k), append(e.values, v)
+	e.sorted = e.sorted[:0]
+	for k, v := range md {
+		if k != fieldUUID {
+			e.sorted = append(e.sorted, pair{k, v})
 		}
 	}
-	known := len(e.keys)
-	if known == len(md) {
-		return
-	}
-	for k := range md {
-		if k != fieldUUID && !slices.Contains(e.order, k) {
-			e.keys = append(e.keys, k)
-		}
-	}
-	slices.Sort(e.keys[known:])
-	for _, k := range e.keys[known:] {
-		e.values = append(e.values, md[k])
-	}
+	slices.SortFunc(e.sorted, func(a, b pair) int { return wire.Compare(a.key, b.key) })
 }
 
 // append appends the fields of m, names and values in turn, to args.
@@ -106,9 +95,9 @@ func (e *encoder) append(args []any, m *message.Message) ([]any, error) {
 		return e.appendText(args, m)
 	}
 	var md packed
-	if len(e.keys) > 0 {
+	if len(e.sorted) > 0 {
 		start := len(e.buffer)
-		e.buffer = appendMetadata(e.buffer, e.keys, e.values)
+		e.buffer = appendMetadata(e.buffer, e.sorted)
 		md = e.buffer[start:len(e.buffer):len(e.buffer)]
 	}
 	e.packed = append(e.packed, md)
@@ -128,14 +117,14 @@ func (e *encoder) appendText(args []any, m *message.Message) ([]any, error) {
 	if !utf8.Valid(m.Payload) {
 		return args, fmt.Errorf("payload %w", errNotText)
 	}
-	for i, k := range e.keys {
-		if k == fieldMetadata || k == fieldPayload {
-			return args, fmt.Errorf("metadata %q is reserved in the text form", k)
+	for _, p := range e.sorted {
+		if p.key == fieldMetadata || p.key == fieldPayload {
+			return args, fmt.Errorf("metadata %q is reserved in the text form", p.key)
 		}
-		if !utf8.ValidString(k) || !utf8.ValidString(e.values[i]) {
-			return args, fmt.Errorf("metadata %q %w", k, errNotText)
+		if !utf8.ValidString(p.key) || !utf8.ValidString(p.value) {
+			return args, fmt.Errorf("metadata %q %w", p.key, errNotText)
 		}
-		args = append(args, k, e.values[i])
+		args = append(args, p.key, p.value)
 	}
 	return append(args, fieldPayload, (*payload)(m)), nil
 }

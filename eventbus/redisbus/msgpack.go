@@ -11,10 +11,10 @@ import (
 // lines write exactly its bytes and read what it and its versions wrote; a
 // MessagePack library would be linked into every user's program for them.
 
-// appendMetadata appends the map of keys to values, in their order, as the
-// stock adapter's library encodes it.
-func appendMetadata(b []byte, keys, values []string) []byte {
-	switch n := len(keys); {
+// appendMetadata appends the pairs, in their order, as a map as the stock
+// adapter's library encodes it.
+func appendMetadata(b []byte, pairs []pair) []byte {
+	switch n := len(pairs); {
 	case n < 16:
 		b = append(b, 0x80|byte(n))
 	case n <= 0xffff:
@@ -22,9 +22,9 @@ func appendMetadata(b []byte, keys, values []string) []byte {
 	default:
 		b = binary.BigEndian.AppendUint32(append(b, 0xdf), uint32(n))
 	}
-	for i, k := range keys {
-		b = appendText(b, k)
-		b = appendText(b, values[i])
+	for _, p := range pairs {
+		b = appendText(b, p.key)
+		b = appendText(b, p.value)
 	}
 	return b
 }

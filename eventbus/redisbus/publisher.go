@@ -207,7 +207,7 @@ func (p *Publisher) prepare(req *request, topic string, msgs []*message.Message)
 	// costs a tenth of the whole.
 	most := 12
 	if p.cfg.Form == FormText {
-		most += 2 * len(e.order)
+		most += 2 * len(msgs[0].Metadata) // more only makes it grow
 	}
 	arena := slices.Grow(req.args, most*len(msgs))
 	for i, m := range msgs {

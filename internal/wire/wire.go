@@ -3,6 +3,11 @@
 // new meaning; design and golden files depend on every byte of them.
 package wire
 
+import (
+	"cmp"
+	"strings"
+)
+
 // Metadata keys of an event, in the order in which ordered formats (Redis text
 // form, Kafka headers) carry them. The optional ones are left out when empty.
 const (
@@ -37,13 +42,46 @@ const (
 	ReplayHandlers = "dlq_handlers"
 )
 
-// Order returns the metadata keys in the order in which ordered formats write
-// them; keys not in it follow, sorted. The caller must not modify the slice's
-// backing array: each call returns a fresh one.
-func Order() []string {
-	return []string{
-		EventID, EventType, EventVersion, AggregateID, AggregateType, AggregateVersion, OccurredAt,
-		CorrelationID, CausationID, TenantID, ActorID, TraceParent, TraceState, Baggage,
+// Compare orders metadata keys as ordered formats write them: those of an event
+// and its message first, as they are listed above, then all others, sorted.
+func Compare(a, b string) int {
+	return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a, b))
+}
+
+func rank(key string) int {
+	switch key {
+	case EventID:
+		return 0
+	case EventType:
+		return 1
+	case EventVersion:
+		return 2
+	case AggregateID:
+		return 3
+	case AggregateType:
+		return 4
+	case AggregateVersion:
+		return 5
+	case OccurredAt:
+		return 6
+	case CorrelationID:
+		return 7
+	case CausationID:
+		return 8
+	case TenantID:
+		return 9
+	case ActorID:
+		return 10
+	case TraceParent:
+		return 11
+	case TraceState:
+		return 12
+	case Baggage:
+		return 13
+	case WatermillUUID:
+		return 14
+	default:
+		return 15
 	}
 }
 
