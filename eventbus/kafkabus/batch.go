@@ -21,11 +21,13 @@ type batch struct {
 	refused  []error // before sending; nil: none
 	n        int     // of the refused
 	sent     []*kgo.Record
+	encoder  encoder
 	sole     struct { // of a call with one message, so that it costs no more memory
 		record [1]kgo.Record
 		sent   [1]*kgo.Record
 		known  [1]bool
 	}
+	kept bool // by something that may come back to it
 
 	mu    sync.Mutex
 	left  int           // not answered
@@ -72,13 +74,26 @@ func (outcomes) OnProduceRecordUnbuffered(r *kgo.Record, err error) {
 	}
 }
 
-func newBatch(ctx context.Context, deadline time.Time, topic string, n int) *batch {
-	b := &batch{Context: ctx, deadline: deadline, topic: topic}
-	b.records, b.sent = b.sole.record[:], b.sole.sent[:0]
+func newBatch(n int) *batch {
+	b := &batch{ended: make(chan struct{}, 1)}
 	if n > 1 {
 		b.records, b.sent = make([]kgo.Record, n), make([]*kgo.Record, 0, n)
+	} else {
+		b.records, b.sent = b.sole.record[:], b.sole.sent[:0]
 	}
 	return b
+}
+
+// reset makes a batch of one message, of which all is answered, as good as new.
+func (b *batch) reset() {
+	b.Context = nil
+	b.sole.record[0], b.sent, b.known, b.sole.known[0] = kgo.Record{}, b.sole.sent[:0], nil, false
+	clear(b.encoder.headers)
+	b.encoder.headers, b.encoder.bytes = b.encoder.headers[:0], b.encoder.bytes[:0]
+	select {
+	case <-b.ended: // it was not waited for
+	default:
+	}
 }
 
 func (b *batch) refuse(i int, err error) {
@@ -106,9 +121,9 @@ func (b *batch) send(ctx context.Context, client *kgo.Client, gather *gather, fo
 	if err := room.take(ctx, b.deadline, b.left); err != nil {
 		return b.unsent(fmt.Errorf("the buffer is full: %w", err))
 	}
-	b.ended = gather.tokens.get()
 	gathered := len(b.sent) < crowdBatch && gather.add(b, room.crowded())
 	if !gathered {
+		b.kept = true // by the timer
 		go func() {
 			defer room.give(len(b.sent))
 			b.answered(client.ProduceSync(b, b.sent...)...)
@@ -116,13 +131,14 @@ func (b *batch) send(ctx context.Context, client *kgo.Client, gather *gather, fo
 		defer time.AfterFunc(time.Until(b.deadline), b.expire).Stop()
 	}
 	end := context.DeadlineExceeded
-	select {
-	case <-b.ended:
-		if b.whole() {
-			gather.tokens.put(b.ended)
+	if done := ctx.Done(); done == nil {
+		<-b.ended // cheaper alone
+	} else {
+		select {
+		case <-b.ended:
+		case <-done:
+			end = context.Cause(ctx)
 		}
-	case <-ctx.Done():
-		end = context.Cause(ctx)
 	}
 	if gathered && !b.whole() && gather.withdraw(b) {
 		return b.unsent(end)

@@ -178,8 +178,15 @@ func (x *bench) saramaMessage(m *message.Message) *sarama.ProducerMessage {
 	}
 }
 
+// The stock publisher compresses nothing.
 func BenchmarkPublish512Publishers(b *testing.B) {
-	x := newBench(b, kafkabus.Gzip)
+	b.Run("gzip", func(b *testing.B) { benchmarkCrowd(b, kafkabus.Gzip) })
+	b.Run("none", func(b *testing.B) { benchmarkCrowd(b, kafkabus.Uncompressed) })
+}
+
+func benchmarkCrowd(b *testing.B, compression kafkabus.Compression) {
+	b.Helper()
+	x := newBench(b, compression)
 	stock := x.stockPublisher()
 	crowd := func(publish func(m *message.Message) error) func(int) time.Duration {
 		return func(n int) time.Duration {
@@ -207,20 +214,20 @@ func BenchmarkPublish512Publishers(b *testing.B) {
 	var requests float64
 	// The bare client lingers for 5 ms; each publisher waits for its own.
 	compare(b,
-		rival{"leat", 512 * 40, func(n int) time.Duration {
+		rival{"leat", 512 * 100, func(n int) time.Duration {
 			before := x.count.produce.Load()
 			took := ours(n)
 			requests = float64(x.count.produce.Load() - before)
 			return took
 		}},
-		rival{"stock", 512 * 10, crowd(func(m *message.Message) error { return stock.Publish(x.topic, m) })},
-		rival{"raw", 512 * 40, crowd(func(m *message.Message) error {
+		rival{"stock", 512 * 50, crowd(func(m *message.Message) error { return stock.Publish(x.topic, m) })},
+		rival{"raw", 512 * 60, crowd(func(m *message.Message) error {
 			done := make(chan error, 1)
 			x.client.Produce(context.Background(), x.raw(m), func(_ *kgo.Record, err error) { done <- err })
 			return <-done
 		})},
 	)
-	b.ReportMetric(512*40/requests, "events/request")
+	b.ReportMetric(512*100/requests, "events/request")
 }
 
 // End to end: published in calls of 100, or by one stock publisher one by one,

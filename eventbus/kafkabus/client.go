@@ -2,6 +2,7 @@ package kafkabus
 
 import (
 	"cmp"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -112,7 +113,7 @@ func (c Compression) codec() kgo.CompressionCodec {
 		return kgo.ZstdCompression()
 	case Gzip:
 	}
-	return kgo.GzipCompression()
+	return kgo.GzipCompression().WithLevel(gzip.BestSpeed)
 }
 
 func (c ClientConfig) security() ([]kgo.Opt, error) {

@@ -88,6 +88,9 @@ type Compression int
 
 // The compressions. The zero value is the reference's default.
 const (
+	// Gzip is used at its fastest level: a twentieth larger, for half the
+	// processor time. For another one set ClientConfig.Options to
+	// kgo.ProducerBatchCompression(kgo.GzipCompression().WithLevel(9)).
 	Gzip Compression = iota
 	Uncompressed
 	Snappy

@@ -24,7 +24,7 @@ type gather struct {
 	client *kgo.Client
 	room   *room
 	linger time.Duration // how long those who were just answered may take to come again
-	tokens tokens
+	spare  sync.Pool     // batches of one message
 
 	mu      sync.Mutex
 	queue   []*batch
@@ -42,23 +42,22 @@ type sender struct {
 	full    chan struct{} // one token: they have
 }
 
-// tokens are the channels of calls that have ended.
-type tokens struct{ sync.Pool }
-
-func (t *tokens) get() chan struct{} {
-	if c, ok := t.Get().(chan struct{}); ok {
-		return c
+// batch returns one for n messages.
+func (g *gather) batch(n int) *batch {
+	if n == 1 {
+		if b, ok := g.spare.Get().(*batch); ok {
+			return b
+		}
 	}
-	return make(chan struct{}, 1)
+	return newBatch(n)
 }
 
-// put takes a channel back that nobody will signal any more.
-func (t *tokens) put(c chan struct{}) {
-	select {
-	case <-c:
-	default:
+// recycle takes a batch back of which all is confirmed.
+func (g *gather) recycle(b *batch) {
+	if len(b.records) == 1 && !b.kept && cap(b.encoder.bytes) <= maxRoom {
+		b.reset()
+		g.spare.Put(b)
 	}
-	t.Put(c)
 }
 
 func newGather(client *kgo.Client, room *room) *gather {
@@ -135,12 +134,12 @@ func (g *gather) send(s *sender) {
 	for g.next(s) {
 		results := g.client.ProduceSync(context.Background(), s.records...)
 		g.expect(s)
-		for _, result := range results {
+		for _, result := range results { // from here on, the calls are their callers' again
 			if b, ok := result.Record.Context.Value(batchKey{}).(*batch); ok {
 				b.answered(result)
 			}
 		}
-		g.room.give(len(s.records))
+		g.room.give(len(results))
 		timer.Reset(g.linger)
 		select {
 		case <-s.full:
@@ -149,8 +148,8 @@ func (g *gather) send(s *sender) {
 	}
 }
 
-// expect makes the sender's company full when as many calls have come as are
-// about to be answered.
+// expect makes the sender's company full when three calls have come for four that
+// are about to be answered: the last ones straggle.
 func (g *gather) expect(s *sender) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -158,7 +157,9 @@ func (g *gather) expect(s *sender) {
 	case <-s.full: // of the last round
 	default:
 	}
-	s.company = g.came + len(s.calls)
+	s.company = g.came + max(1, len(s.calls)*3/4)
+	clear(s.calls)
+	s.calls = s.calls[:0]
 }
 
 // next gives the sender the calls that have come. With none it reports false, and
@@ -169,8 +170,7 @@ func (g *gather) next(s *sender) bool {
 	s.company = 0
 	clear(s.records)
 	s.records = s.records[:0]
-	clear(s.calls)
-	s.calls, g.queue = g.queue, s.calls[:0]
+	s.calls, g.queue = g.queue, s.calls
 	if len(s.calls) == 0 {
 		g.senders = slices.DeleteFunc(g.senders, func(other *sender) bool { return other == s })
 		return false

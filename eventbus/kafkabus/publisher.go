@@ -19,6 +19,7 @@ import (
 type PublisherConfig struct {
 	// Client is used for publishing and stays yours: Close does not close it.
 	// Acks, compression, batching and bounds are its own; see [ClientConfig].
+	// Its hooks must not keep a record: its memory is used again.
 	Client *kgo.Client
 
 	// Key returns the key of a message's record, which decides its partition by
@@ -158,13 +159,18 @@ func (p *Publisher) PublishBatch(ctx context.Context, topic string, msgs []*mess
 	if err := p.ensure(ctx, deadline, topic); err != nil {
 		return transport.All(len(msgs), notSent(topic, err))
 	}
-	b := newBatch(ctx, deadline, topic, len(msgs))
+	b := p.gather.batch(len(msgs))
+	b.Context, b.deadline, b.topic, b.encoder.key = ctx, deadline, topic, p.cfg.Key
 	for i, m := range msgs {
-		if err := encode(&b.records[i], topic, m, p.cfg.Key); err != nil {
+		if err := b.encoder.encode(&b.records[i], topic, m, len(msgs)-i); err != nil {
 			b.refuse(i, notSent(topic, err))
 		}
 	}
-	return b.send(ctx, p.cfg.Client, p.gather, p.forget)
+	errs := b.send(ctx, p.cfg.Client, p.gather, p.forget)
+	if errs == nil {
+		p.gather.recycle(b)
+	}
+	return errs
 }
 
 func notSent(topic string, err error) error {

@@ -34,40 +34,64 @@ func (e *MalformedError) Error() string {
 // Undecodable marks the error for middleware.DeadLetter.
 func (e *MalformedError) Undecodable() bool { return true }
 
-// encode makes a record of a message: the payload is the value, the metadata
+// encoder makes records of messages. All that it copies of them is in a few
+// pieces of memory: one by one, these cost a third of the whole.
+type encoder struct {
+	key     func(*message.Message) string
+	headers []kgo.RecordHeader
+	bytes   []byte
+}
+
+// maxRoom is how many bytes, or headers, are set aside for messages to come.
+const maxRoom = 32 << 10
+
+// encode makes a record of a message, of which as many are left as left says: the payload is the value, the metadata
 // are headers in a fixed order, known ones first, then the UUID as the stock
 // marshaler writes it, then the others, sorted.
-func encode(r *kgo.Record, topic string, m *message.Message, key func(*message.Message) string) error {
+func (e *encoder) encode(r *kgo.Record, topic string, m *message.Message, left int) error {
 	if v, ok := m.Metadata[headerUUID]; ok && v != m.UUID {
 		return fmt.Errorf("metadata %q is reserved for the message's UUID", headerUUID)
 	}
-	k := key(m)
+	k := e.key(m)
 	size := len(k) + len(m.UUID)
 	for _, v := range m.Metadata {
 		size += len(v)
 	}
-	room := make([]byte, 0, size) // for all of them: one by one they cost a third of the whole
-	bytes := func(v string) []byte {
-		start := len(room)
-		room = append(room, v...)
-		return room[start:len(room):len(room)]
-	}
-	headers := make([]kgo.RecordHeader, 0, len(m.Metadata)+1)
+	e.bytes = spacious(e.bytes, size, left)
+	e.headers = spacious(e.headers, len(m.Metadata)+1, left)
+	first := len(e.headers)
 	for k, v := range m.Metadata {
 		if k != headerUUID {
-			headers = append(headers, kgo.RecordHeader{Key: k, Value: bytes(v)})
+			e.headers = append(e.headers, kgo.RecordHeader{Key: k, Value: e.copy(v)})
 		}
 	}
-	headers = append(headers, kgo.RecordHeader{Key: headerUUID, Value: bytes(m.UUID)})
+	e.headers = append(e.headers, kgo.RecordHeader{Key: headerUUID, Value: e.copy(m.UUID)})
+	headers := e.headers[first:len(e.headers):len(e.headers)]
 	slices.SortFunc(headers, func(a, b kgo.RecordHeader) int { return wire.Compare(a.Key, b.Key) })
 	r.Topic, r.Value, r.Headers = topic, m.Payload, headers
 	if r.Value == nil {
 		r.Value = []byte{} // null would be a tombstone
 	}
 	if k != "" {
-		r.Key = bytes(k)
+		r.Key = e.copy(k)
 	}
 	return nil
+}
+
+// copy returns v as bytes.
+func (e *encoder) copy(v string) []byte {
+	start := len(e.bytes)
+	e.bytes = append(e.bytes, v...)
+	return e.bytes[start:len(e.bytes):len(e.bytes)]
+}
+
+// spacious returns s with room for n more, or a new one with room for as many
+// messages of that size as are left.
+func spacious[E any](s []E, n, left int) []E {
+	if cap(s)-len(s) >= n {
+		return s
+	}
+	return make([]E, 0, max(n, min(n*left, maxRoom)))
 }
 
 // keyOf is the key of a message that is published: its aggregate, or for a

@@ -95,7 +95,8 @@ func (s *Store) Bury(ctx context.Context, l dlq.Letter) (string, error) {
 	delete(m.Metadata, dlq.KeyID)
 	delete(m.Metadata, headerUUID) // somebody else's idea of it
 	r := &kgo.Record{}
-	if err := encode(r, s.cfg.Topic, m, keyOf); err != nil {
+	e := encoder{key: keyOf}
+	if err := e.encode(r, s.cfg.Topic, m, 1); err != nil {
 		return "", s.failed("bury letter", err)
 	}
 	if err := s.produce(ctx, r); err != nil {
