@@ -33,7 +33,7 @@ func consumeOne(b *testing.B, delay time.Duration) {
 	x := newBench(b, delay)
 	fillFrom := newBench(b, 0)
 	fillFrom.addr = x.addr
-	events := map[string]int{"leat": 20000, "stock": 2000, "raw": 20000}
+	events := map[string]int{"leat": 40000, "stock": 3000, "raw": 40000}
 	if delay > 0 {
 		events = map[string]int{"leat": 20000, "stock": 200, "raw": 20000}
 	}
@@ -52,8 +52,35 @@ func BenchmarkConsume64LanesHandlerOf1ms(b *testing.B) {
 	)
 }
 
+// clock is for handlers: it runs from the first event to the last, so that nobody
+// pays for joining.
+type clock struct {
+	once        sync.Once
+	left        atomic.Int64
+	begun, done chan struct{}
+}
+
+func newClock(n int) *clock {
+	c := &clock{begun: make(chan struct{}), done: make(chan struct{})}
+	c.left.Store(int64(n))
+	return c
+}
+
+func (c *clock) begin() { c.once.Do(func() { close(c.begun) }) }
+
+func (c *clock) handled() {
+	if c.left.Add(-1) == 0 {
+		close(c.done)
+	}
+}
+
+func (c *clock) cost() rivals.Cost {
+	<-c.begun
+	return rivals.Meter(func() { <-c.done })
+}
+
 // ours measures the bus: n events that lie there, through router, decode and
-// one handler, until the last one is handled.
+// one handler.
 func (x *bench) ours(n, keys, lanes int, work time.Duration) rivals.Cost {
 	prefix := x.stream()
 	x.fillInto(prefix+":stream", n, keys)
@@ -63,23 +90,19 @@ func (x *bench) ours(n, keys, lanes int, work time.Duration) rivals.Cost {
 		Client: x.client(), StreamPrefix: prefix, ConsumerGroup: "g", Concurrency: lanes, Registry: reg,
 	})
 	x.check(err)
-	var handled atomic.Int64
-	done := make(chan struct{})
+	c := newClock(n)
 	_, err = eventbus.Subscribe(bus, "h", func(context.Context, benchEvent) error {
+		c.begin()
 		if work > 0 {
 			<-time.After(work)
 		}
-		if handled.Add(1) == int64(n) {
-			close(done)
-		}
+		c.handled()
 		return nil
 	})
 	x.check(err)
 	var ran sync.WaitGroup
-	took := rivals.Meter(func() {
-		ran.Go(func() { _ = bus.Run(context.Background()) })
-		<-done
-	})
+	ran.Go(func() { _ = bus.Run(context.Background()) })
+	took := c.cost()
 	_, err = bus.Shutdown(context.Background())
 	x.check(err)
 	ran.Wait()
@@ -102,25 +125,21 @@ func (x *bench) stock(n, keys int, work time.Duration) rivals.Cost {
 	x.fillInto(stream, n, keys)
 	r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 	x.check(err)
-	handled := 0
-	done := make(chan struct{})
+	c := newClock(n)
 	r.AddConsumerHandler("h", stream, x.stockSubscriber(), func(m *message.Message) error {
+		c.begin()
 		if work > 0 {
 			<-time.After(work)
 		}
 		if err := decodeOne(m.Payload); err != nil {
 			return err
 		}
-		if handled++; handled == n {
-			close(done)
-		}
+		c.handled()
 		return nil
 	})
 	var ran sync.WaitGroup
-	took := rivals.Meter(func() {
-		ran.Go(func() { _ = r.Run(context.Background()) })
-		<-done
-	})
+	ran.Go(func() { _ = r.Run(context.Background()) })
+	took := c.cost()
 	x.check(r.Close())
 	ran.Wait()
 	return took
@@ -131,8 +150,8 @@ func (x *bench) raw(n int) rivals.Cost {
 	stream := x.stream()
 	x.fillInto(stream, n, 1)
 	client, ctx := x.client(), context.Background()
+	x.check(client.XGroupCreate(ctx, stream, "g", "0").Err())
 	return rivals.Meter(func() {
-		x.check(client.XGroupCreate(ctx, stream, "g", "0").Err())
 		for handled := 0; handled < n; {
 			read, err := client.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{stream, ">"}, Count: 100, Block: -1}).Result()
 			x.check(err)

@@ -203,7 +203,7 @@ func (r *reader) claimIDs(ctx context.Context, ids []string, count int64, c clai
 	there := make(map[string]bool, len(msgs))
 	for _, m := range msgs {
 		there[m.ID] = true
-		e := r.entry(m, int(count))
+		e := r.entry(m.ID, fieldsOf(m.Values), int(count))
 		e.level = levels[m.ID]
 		if c.run != nil {
 			e.run = c.run

@@ -137,7 +137,7 @@
 //	BatchSize         100                      entries a read
 //	BlockTime         5s                       how long an idle read waits on the server
 //	Concurrency       1                        keys handled at once; 1 is strictly the order of the stream
-//	MaxInFlight       2 x BatchSize, or        entries read and not acknowledged: the memory of a consumer,
+//	MaxInFlight       8 x BatchSize, or        entries read and not acknowledged: the memory of a consumer,
 //	                  16 x Concurrency         and how much it holds that others could do
 //	PendingIdleTime   1m0s                     how long a crash delays what the process held
 //	MaxDeliveries     5                        deliveries before an event that kills processes is buried

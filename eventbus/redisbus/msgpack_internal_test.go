@@ -122,7 +122,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add("event_id", "1", "event_type", "T", "payload", "{}")
 	f.Add("a", "\xff", "\xfe", "", "", "")
 	f.Fuzz(func(t *testing.T, a, x, b, y, c, z string) {
-		m, err := decode("1-1", map[string]any{a: x, b: y, c: z})
+		m, err := decode("1-1", fieldsOf(map[string]any{a: x, b: y, c: z}))
 		if m == nil || m.Metadata == nil {
 			t.Fatal("no message")
 		}

@@ -62,6 +62,9 @@ func (r *readConn) open(ctx context.Context, block time.Duration) (cmd redis.Cmd
 	// The given client's is a pointer, and its connections write there.
 	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1
+	if opts.ReadTimeout > 0 {
+		opts.ReadTimeout += block
+	}
 	own := redis.NewClient(&opts)
 	conn := own.Conn()
 	id, err := conn.ClientID(ctx).Result()

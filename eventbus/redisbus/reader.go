@@ -3,6 +3,7 @@ package redisbus
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,13 +29,14 @@ const longestWatch = 10 * time.Second
 // what is new. Claiming costs two commands between two reads, so that it delays
 // new entries by no more than that.
 type reader struct {
-	s     *subscription
-	conn  *readConn
-	cmd   redis.Cmdable // nil: not connected
-	block time.Duration
-	state transport.State
-	ended chan struct{}
-	away  atomic.Bool // there is no connection: others need not try either
+	s      *subscription
+	conn   *readConn
+	cmd    redis.Cmdable // nil: not connected
+	block  time.Duration
+	intake intake
+	state  transport.State
+	ended  chan struct{}
+	away   atomic.Bool // there is no connection: others need not try either
 
 	own       ownPending
 	watchAt   time.Time // when to look for dead consumers' entries
@@ -210,43 +212,67 @@ func (r *reader) readNew(ctx context.Context, count int) error {
 		return nil
 	default:
 	}
+	batch, err := r.read(ctx, count, block)
+	switch {
+	case err != nil:
+		return err
+	case len(batch) == 0:
+		r.works()
+		r.losses.watch(ctx, r, true)
+		return nil
+	}
+	r.works()
+	r.admit(batch)
+	return nil
+}
+
+// read reads at most count new entries. With block < 0 it does not wait for any.
+func (r *reader) read(ctx context.Context, count int, block time.Duration) ([]*entry, error) {
+	batch := make([]*entry, 0, count)
+	if conn, own := r.cmd.(*redis.Conn); own {
+		args := []any{"xreadgroup", "group", r.s.cfg.ConsumerGroup, r.s.consumer, "count", count}
+		if block >= 0 {
+			args = append(args, "block", block.Milliseconds())
+		}
+		r.intake.begin()
+		cmd := redis.NewRawWriteToCmd(ctx, &r.intake, append(args, "streams", r.s.topic, ">")...)
+		if err := conn.Process(ctx, cmd); err != nil {
+			return nil, err
+		}
+		err := eachEntry(r.intake.b, func(id string, fields []field) {
+			batch = append(batch, r.entry(id, fields, 1))
+		})
+		return batch, err
+	}
+	// What kind of client it is, is not known, so that it has to do the reading.
 	read, err := r.cmd.XReadGroup(ctx, &redis.XReadGroupArgs{
 		Group: r.s.cfg.ConsumerGroup, Consumer: r.s.consumer,
 		Streams: []string{r.s.topic, ">"}, Count: int64(count), Block: block,
 	}).Result()
-	switch {
-	case errors.Is(err, redis.Nil):
-		r.works()
-		r.losses.watch(ctx, r, true)
-		return nil
-	case err != nil:
-		return err
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
 	}
-	r.works()
 	for _, stream := range read {
-		r.admit(stream.Messages)
+		for _, m := range stream.Messages {
+			batch = append(batch, r.entry(m.ID, fieldsOf(m.Values), 1))
+		}
 	}
-	return nil
+	return batch, nil
 }
 
 // admit takes new entries in.
-func (r *reader) admit(msgs []redis.XMessage) {
-	batch := make([]*entry, 0, len(msgs))
-	var known map[string]string
+func (r *reader) admit(batch []*entry) {
 	if r.recreated {
 		// The group was made anew while entries were in flight. It delivers them
 		// again; their handlers still run, and their acks will do for both. If the
 		// stream was made anew, too, within the same millisecond, another entry may
 		// have the id.
-		known = r.s.table.ids()
+		known := r.s.table.ids()
 		r.recreated = len(known) > 0
-	}
-	for _, m := range msgs {
-		e := r.entry(m, 1)
-		if uuid, ok := known[m.ID]; ok && uuid == e.msg.UUID {
-			continue
-		}
-		batch = append(batch, e)
+		batch = slices.DeleteFunc(batch, func(e *entry) bool {
+			uuid, ok := known[e.delivery.ID]
+			return ok && uuid == e.msg.UUID
+		})
 	}
 	if len(batch) > 0 {
 		r.losses.active = true
@@ -256,10 +282,10 @@ func (r *reader) admit(msgs []redis.XMessage) {
 
 // entry makes an entry of what was read. count is the number of deliveries,
 // this one included.
-func (r *reader) entry(m redis.XMessage, count int) *entry {
-	msg, err := decode(m.ID, m.Values)
+func (r *reader) entry(id string, fields []field, count int) *entry {
+	msg, err := decode(id, fields)
 	e := &entry{msg: msg, delivery: middleware.Delivery{
-		System: System, Topic: r.s.topic, Group: r.s.cfg.ConsumerGroup, ID: m.ID,
+		System: System, Topic: r.s.topic, Group: r.s.cfg.ConsumerGroup, ID: id,
 		Partition: dlq.NoPosition, Offset: dlq.NoPosition, Count: count, Malformed: err,
 	}}
 	if err == nil {

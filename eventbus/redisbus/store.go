@@ -172,7 +172,7 @@ func (s *Store) page(ctx context.Context, newestFirst bool, first, last string) 
 
 // letter reads an entry; whatever it holds, it is shown.
 func (s *Store) letter(entry redis.XMessage) dlq.Letter {
-	m, err := decode(entry.ID, entry.Values)
+	m, err := decode(entry.ID, fieldsOf(entry.Values))
 	l, _ := dlq.FromMessage(m) // says which facts are unreadable; the rest is shown
 	if err != nil && l.Reason == "" {
 		l.Reason, l.ErrorMessage = dlq.ReasonUndecodable, err.Error()

@@ -45,6 +45,10 @@ const (
 
 	// inFlightPerWorker leaves room for other keys behind a busy one.
 	inFlightPerWorker = 16
+
+	// batchesInFlight keep the handlers busy while one batch is acknowledged, and
+	// then another is read in its place. With 2, they wait for a fifth of the time.
+	batchesInFlight = 8
 )
 
 // NoMaxDeliveries is the MaxDeliveries of a subscriber that never buries.
@@ -87,7 +91,7 @@ type SubscriberConfig struct {
 	Key func(*message.Message) string
 
 	// MaxInFlight bounds the entries of one subscription that are read and not
-	// acknowledged. 0 means twice the BatchSize, or 16 times Concurrency if that
+	// acknowledged. 0 means 8 times the BatchSize, or 16 times Concurrency if that
 	// is more.
 	MaxInFlight int
 
@@ -185,7 +189,7 @@ func (c SubscriberConfig) withDefaults() SubscriberConfig {
 	if c.Key == nil {
 		c.Key = func(m *message.Message) string { return m.Metadata[wire.AggregateID] }
 	}
-	c.MaxInFlight = cmp.Or(c.MaxInFlight, max(2*c.BatchSize, inFlightPerWorker*c.Concurrency))
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, max(batchesInFlight*c.BatchSize, inFlightPerWorker*c.Concurrency))
 	c.PendingIdleTime = cmp.Or(c.PendingIdleTime, DefaultPendingIdleTime)
 	c.MaxDeliveries = cmp.Or(c.MaxDeliveries, DefaultMaxDeliveries)
 	if c.DeadLetters == nil {
