@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -16,7 +17,22 @@ type request struct {
 	bytes   int
 	done    chan struct{} // one token: every command has its outcome
 	args    []any         // of the commands
+	flight  *flight       // that has it; nil: it is queued
 	encoder *encoder
+}
+
+// flight is a pipeline under way. What nobody waits for any more is not sent if
+// it still can be helped, as while a connection is made: it would come behind what
+// its publisher wrote afterwards.
+type flight struct {
+	aboard atomic.Int32
+	end    context.CancelFunc
+}
+
+func (f *flight) leave() {
+	if f.aboard.Add(-1) == 0 {
+		f.end()
+	}
 }
 
 func newRequest(form Form) *request {
@@ -28,7 +44,7 @@ func newRequest(form Form) *request {
 func (r *request) reset() bool {
 	clear(r.cmds)
 	clear(r.args)
-	r.cmds, r.args, r.bytes = r.cmds[:0], r.args[:0], 0
+	r.cmds, r.args, r.bytes, r.flight = r.cmds[:0], r.args[:0], 0, nil
 	return cap(r.args) <= 2048 && cap(r.encoder.buffer) <= 64<<10
 }
 
@@ -76,6 +92,7 @@ func (p *Publisher) submit(ctx context.Context, req *request) error {
 	case <-req.done: // it came at the same moment
 		return nil
 	default:
+		req.flight.leave()
 		return fmt.Errorf("%w: %w", ErrUnknown, context.Cause(ctx))
 	}
 }
@@ -93,13 +110,13 @@ func (p *Publisher) withdraw(req *request) bool {
 }
 
 // commit sends one pipeline after the other. The context of one caller
-// must not end what others wait for, so the pipelines have none; the client's
-// time-outs bound them.
+// must not end what others wait for; the client's time-outs bound it.
 func (p *Publisher) commit() {
-	ctx := context.Background()
 	for {
-		batch := p.take()
+		ctx, cancel := context.WithCancel(context.Background())
+		batch := p.take(&flight{end: cancel})
 		if batch == nil {
+			cancel()
 			return
 		}
 		pipe := p.cfg.Client.Pipeline()
@@ -111,6 +128,7 @@ func (p *Publisher) commit() {
 		if _, err := pipe.Exec(ctx); err != nil && serverError(err) == "" {
 			rediscover(p.cfg.Client)
 		}
+		cancel()
 		for _, req := range batch {
 			req.done <- struct{}{}
 		}
@@ -119,7 +137,7 @@ func (p *Publisher) commit() {
 
 // take returns the requests of the next pipeline; nil ends the committer: there
 // are none, or too few while another one is at work.
-func (p *Publisher) take() []*request {
+func (p *Publisher) take(f *flight) []*request {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.queue) == 0 || p.running > 1 && len(p.queue) < company {
@@ -136,6 +154,10 @@ func (p *Publisher) take() []*request {
 		n++
 	}
 	batch := slices.Clone(p.queue[:n])
+	f.aboard.Store(int32(n))
+	for _, req := range batch {
+		req.flight = f
+	}
 	p.queue = slices.Delete(p.queue, 0, n)
 	return batch
 }

@@ -31,8 +31,8 @@ type oracle struct {
 	tried     map[string]bool
 	refused   map[string]bool
 	handled   map[string]int
-	last      map[string]int  // per key, the highest number handled
-	atRisk    map[string]bool // confirmed by a server that may not have passed them on
+	order     map[string][]int // per key, the numbers as they were first handled
+	atRisk    map[string]bool  // confirmed by a server that may not have passed them on
 	disorder  []string
 
 	stopPublishing context.CancelFunc
@@ -48,7 +48,7 @@ func observe(t testing.TB, client redis.UniversalClient, cfg redisbus.Subscriber
 	o := &oracle{
 		t: t, stream: "oracle", log: &lines{},
 		confirmed: map[string]bool{}, tried: map[string]bool{}, refused: map[string]bool{},
-		handled: map[string]int{}, last: map[string]int{},
+		handled: map[string]int{}, order: map[string][]int{},
 	}
 	cfg.Client, cfg.Logger = client, slog.New(o.log)
 	if cfg.Concurrency == 0 {
@@ -105,10 +105,7 @@ func (o *oracle) handle(m *message.Message) {
 	o.handled[m.UUID]++
 	k := fmt.Sprint(key)
 	if o.handled[m.UUID] == 1 {
-		if n < o.last[k] {
-			o.disorder = append(o.disorder, fmt.Sprintf("%s first came after %s/%d", m.UUID, k, o.last[k]))
-		}
-		o.last[k] = n
+		o.order[k] = append(o.order[k], n)
 	}
 	m.Ack()
 }
@@ -186,6 +183,18 @@ func (o *oracle) judge() (repeated int) {
 	o.handlers.Wait()
 	if ids := lost(); len(ids) > 0 {
 		o.t.Errorf("%d confirmed events of %d were never handled: %.200v", len(ids), len(o.confirmed), ids)
+	}
+	for k, numbers := range o.order {
+		last := 0
+		for _, n := range numbers {
+			// What its publisher was told nothing of may come whenever it likes.
+			if id := fmt.Sprintf("%s/%d", k, n); o.confirmed[id] {
+				if n < last {
+					o.disorder = append(o.disorder, fmt.Sprintf("%s first came after %s/%d", id, k, last))
+				}
+				last = n
+			}
+		}
 	}
 	if len(o.disorder) > 0 {
 		o.t.Errorf("%d out of order or invented: %.300v", len(o.disorder), o.disorder)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -271,5 +272,31 @@ func TestPublisher_ClosedAndInvalid(t *testing.T) {
 	}
 	if n := client.Exists(t.Context(), stream).Val(); n != 0 {
 		t.Error("something was published")
+	}
+}
+
+// A message whose publisher has gone, while the client still made its
+// connection, must not come behind what that publisher sends next.
+func TestPublisher_WhatNobodyWaitsForIsNotSentLater(t *testing.T) {
+	server := shared(t)
+	stream := name("late")
+	reachable := make(chan struct{})
+	opts := *server.Options()
+	opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		<-reachable
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+	client := redis.NewClient(&opts)
+	t.Cleanup(func() { _ = client.Close() })
+	pub := newPublisher(t, redisbus.PublisherConfig{Client: client})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if errs := pub.PublishBatch(ctx, stream, []*message.Message{msg("1", "")}); len(errs) != 1 || !errors.Is(errs[0], redisbus.ErrUnknown) {
+		t.Fatalf("errs = %v, want ErrUnknown", errs)
+	}
+	close(reachable)
+	publish(t, pub, stream, msg("2", ""))
+	if n := server.XLen(t.Context(), stream).Val(); n != 1 {
+		t.Errorf("%d entries, want the second message's only", n)
 	}
 }
