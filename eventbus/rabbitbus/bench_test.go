@@ -2,6 +2,7 @@ package rabbitbus_test
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -183,12 +184,16 @@ func Benchmark64PublishersOfOne(b *testing.B) {
 		each := func(p message.Publisher) func(int) rivals.Cost {
 			return func(n int) rivals.Cost {
 				defer x.purge(topic)
+				msgs := make([]*message.Message, n)
+				for i := range msgs {
+					msgs[i] = benchMessage("k")
+				}
 				return rivals.Meter(func() {
 					var wg sync.WaitGroup
-					for range 64 {
+					for share := range slices.Chunk(msgs, n/64) {
 						wg.Go(func() {
-							for range n / 64 {
-								if err := p.Publish(topic, benchMessage("k")); err != nil {
+							for _, m := range share {
+								if err := p.Publish(topic, m); err != nil {
 									x.b.Error(err)
 								}
 							}
