@@ -178,10 +178,11 @@ func BenchmarkPublishBatchesOf100(b *testing.B) {
 	})
 }
 
+// The bare client writes for all on one channel, as leat does.
 func Benchmark64PublishersOfOne(b *testing.B) {
 	eachKind(b, func(x *bench) {
 		topic := x.topic()
-		each := func(p message.Publisher) func(int) rivals.Cost {
+		each := func(publish func(m *message.Message) error) func(int) rivals.Cost {
 			return func(n int) rivals.Cost {
 				defer x.purge(topic)
 				msgs := make([]*message.Message, n)
@@ -193,7 +194,7 @@ func Benchmark64PublishersOfOne(b *testing.B) {
 					for share := range slices.Chunk(msgs, n/64) {
 						wg.Go(func() {
 							for _, m := range share {
-								if err := p.Publish(topic, m); err != nil {
+								if err := publish(m); err != nil {
 									x.b.Error(err)
 								}
 							}
@@ -203,10 +204,16 @@ func Benchmark64PublishersOfOne(b *testing.B) {
 				})
 			}
 		}
+		by := func(p message.Publisher) func(int) rivals.Cost {
+			return each(func(m *message.Message) error { return p.Publish(topic, m) })
+		}
+		bare := raw(x.b, x.url)
+		x.check(bare.Confirm(false))
 		compare(x.b,
-			rival{"leat", 6400, each(x.publisher())},
-			rival{"stock16", 6400, each(x.stockPublisher(topic, 16))},
-			rival{"stock64", 6400, each(x.stockPublisher(topic, 64))},
+			rival{"leat", 6400, by(x.publisher())},
+			rival{"stock16", 6400, by(x.stockPublisher(topic, 16))},
+			rival{"stock64", 6400, by(x.stockPublisher(topic, 64))},
+			rival{"raw", 6400, each(func(m *message.Message) error { return x.rawPublish(bare, topic, []*message.Message{m}) })},
 		)
 	})
 }
