@@ -27,7 +27,7 @@ type batch struct {
 		sent   [1]*kgo.Record
 		known  [1]bool
 	}
-	kept bool // by something that may come back to it
+	kept bool // by something that may come back to it; it is not used again
 
 	mu    sync.Mutex
 	left  int           // not answered
@@ -146,6 +146,7 @@ func (b *batch) send(ctx context.Context, client *kgo.Client, gather *gather, fo
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.left > 0 {
+		b.kept = true // by the sender, which has yet to answer
 		return b.merge(func(i int) error {
 			if b.known != nil && b.known[i] {
 				return b.outcome(i)
@@ -232,15 +233,19 @@ func (b *batch) learn(r *kgo.Record, err error) {
 	}
 }
 
-// merge returns an error, or nil, for each message.
+// merge returns an error, or nil, for each message; nil when there is no error.
 func (b *batch) merge(sent func(i int) error) []error {
-	errs := make([]error, len(b.records))
+	errs, failed := make([]error, len(b.records)), false
 	for i := range errs {
 		if b.refused != nil && b.refused[i] != nil {
 			errs[i] = b.refused[i]
 		} else {
 			errs[i] = sent(i)
 		}
+		failed = failed || errs[i] != nil
+	}
+	if !failed {
+		return nil // the last one was confirmed as the time ended
 	}
 	return errs
 }

@@ -31,7 +31,8 @@ type gather struct {
 	size    int // of the last request that was sent from the queue
 	came    int // calls that were ever added
 	senders []*sender
-	watch   *time.Timer // for the earliest deadline; nil: no call is here
+	watch   *time.Timer // for the earliest deadline; nil: there is none to come
+	watched time.Time   // that deadline
 }
 
 // sender is a goroutine in send.
@@ -85,10 +86,19 @@ func (g *gather) add(b *batch, crowded bool) bool {
 		g.senders = append(g.senders, s)
 		go g.send(s)
 	}
-	if g.watch == nil { // deadlines come in the order of the calls
-		g.watch = time.AfterFunc(time.Until(b.deadline), g.expire)
+	if g.watch == nil || b.deadline.Before(g.watched) { // it waited for its topic, or for room
+		g.await(b.deadline)
 	}
 	return true
+}
+
+// await has expire called at a deadline, instead of any other. It is called with
+// mu held.
+func (g *gather) await(deadline time.Time) {
+	if g.watch != nil {
+		g.watch.Stop()
+	}
+	g.watch, g.watched = time.AfterFunc(time.Until(deadline), g.expire), deadline
 }
 
 // expire ends the calls whose deadline has passed. One timer for all: one a call
@@ -96,7 +106,6 @@ func (g *gather) add(b *batch, crowded bool) bool {
 func (g *gather) expire() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.watch = nil
 	all := slices.Clone(g.queue)
 	for _, s := range g.senders {
 		all = append(all, s.calls...)
@@ -110,7 +119,9 @@ func (g *gather) expire() {
 		}
 	}
 	if !next.IsZero() {
-		g.watch = time.AfterFunc(next.Sub(now), g.expire)
+		g.await(next)
+	} else {
+		g.watch = nil
 	}
 }
 

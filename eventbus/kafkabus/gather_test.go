@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -110,5 +112,37 @@ func TestPublisher_WhatIsNotSentAtTheDeadlineNeverComes(t *testing.T) {
 	}
 	if came-2 > unknown {
 		t.Errorf("%d came, at most %d were unknown", came-2, unknown)
+	}
+}
+
+// A call whose time ends while another's event, which travels with its own, has no
+// answer yet is confirmed if all of its own are.
+func TestPublisher_WhatIsConfirmedAtTheDeadlineIsNoFailure(t *testing.T) {
+	t.Parallel()
+	cluster, client := fake(t)
+	topic := name("confirmed")
+	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 2}})
+	publish(t, pub, topic, msg("first", "k"))
+	cluster.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Partitions: []int32{1}, Err: kerr.NotLeaderForPartition, Count: -1,
+	})
+	var late atomic.Int32 // and confirmed
+	var crowd sync.WaitGroup
+	for i := range 40 {
+		crowd.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			key := fmt.Sprint(i)
+			switch errs := pub.PublishBatch(ctx, topic, []*message.Message{msg(name("a"), key), msg(name("b"), key)}); {
+			case errs == nil && ctx.Err() != nil:
+				late.Add(1)
+			case errs != nil && !slices.ContainsFunc(errs, func(err error) bool { return err != nil }):
+				t.Error("errors without an error")
+			}
+		})
+	}
+	crowd.Wait()
+	if late.Load() == 0 {
+		t.Error("no confirmed call waited for another's event: nothing was tested")
 	}
 }

@@ -45,9 +45,10 @@ type encoder struct {
 // maxRoom is how many bytes, or headers, are set aside for messages to come.
 const maxRoom = 32 << 10
 
-// encode makes a record of a message, of which as many are left as left says: the payload is the value, the metadata
-// are headers in a fixed order, known ones first, then the UUID as the stock
-// marshaler writes it, then the others, sorted.
+// encode makes a record of a message: the payload is the value, the metadata are
+// headers in a fixed order, known ones first, then the UUID as the stock marshaler
+// writes it, then the others, sorted. left is how many messages are to come, this
+// one included.
 func (e *encoder) encode(r *kgo.Record, topic string, m *message.Message, left int) error {
 	if v, ok := m.Metadata[headerUUID]; ok && v != m.UUID {
 		return fmt.Errorf("metadata %q is reserved for the message's UUID", headerUUID)
