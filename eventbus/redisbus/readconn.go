@@ -64,6 +64,8 @@ func (r *readConn) open(ctx context.Context, block time.Duration) (cmd redis.Cmd
 	opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1
 	if opts.ReadTimeout > 0 {
 		opts.ReadTimeout += block
+	} else {
+		opts.ReadTimeout-- // none is -1, which the given client has made 0 of
 	}
 	own := redis.NewClient(&opts)
 	conn := own.Conn()
