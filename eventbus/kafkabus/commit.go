@@ -50,11 +50,14 @@ func (c *committer) wake(hurry bool) {
 	}
 }
 
-// run commits in the background until ctx ends.
+// run commits in the background until ctx ends. With nothing left to handle it
+// does not wait, but two commits are AckDelay apart: a trickle of records, after
+// each of which there is nothing left, would be a request each.
 func (c *committer) run(ctx context.Context) {
 	timer := time.NewTimer(c.s.cfg.AckDelay)
 	defer timer.Stop()
 	var pause transport.Backoff
+	var last time.Time
 	for {
 		select {
 		case <-c.first:
@@ -64,10 +67,17 @@ func (c *committer) run(ctx context.Context) {
 		timer.Reset(c.s.cfg.AckDelay)
 		select {
 		case <-c.now:
+			timer.Reset(time.Until(last.Add(c.s.cfg.AckDelay)))
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return
+			}
 		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
+		last = time.Now()
 		if err := c.flush(ctx); err != nil && ctx.Err() == nil {
 			if !rebalancing(err) {
 				c.state.Down(c.s.log, refused(err))

@@ -73,7 +73,7 @@ func TestPublisher_WhatIsNotSentAtTheDeadlineNeverComes(t *testing.T) {
 	stuck := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: kerr.NotLeaderForPartition, Count: -1})
 	unsent, unknown := map[string]bool{}, 0
 	var mu sync.Mutex
-	for range 2 { // the second crowd finds the first one's request under way
+	for range 3 { // the last crowd finds two requests of the others under way
 		var crowd sync.WaitGroup
 		for range 40 {
 			crowd.Go(func() {
@@ -98,7 +98,7 @@ func TestPublisher_WhatIsNotSentAtTheDeadlineNeverComes(t *testing.T) {
 	stuck.Remove()
 	publish(t, pub, topic, msg("end", "k"))
 	if len(unsent) < 40 {
-		t.Errorf("%d of 80 are told to be unsent, want the second crowd's", len(unsent))
+		t.Errorf("%d of 120 are told to be unsent, want the last crowd's", len(unsent))
 	}
 	sub := newSubscriber(t, kafkabus.SubscriberConfig{Client: client})
 	out := subscribe(t, sub, topic)

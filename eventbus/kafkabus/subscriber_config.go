@@ -144,7 +144,8 @@ type SubscriberConfig struct {
 	OnDead func(dlq.Letter)
 
 	// AckDelay bounds how long a finished message waits to be committed with
-	// others. Nothing waits while no handler runs. 0 means [DefaultAckDelay].
+	// others. With no other record to handle it does not wait, unless the last
+	// commit is less than that ago. 0 means [DefaultAckDelay].
 	AckDelay time.Duration
 
 	// NackDelay is how long a nacked message waits before it is delivered again,
