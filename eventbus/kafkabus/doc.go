@@ -76,6 +76,9 @@
 //   - With AcksLeader and AcksNone, confirmed is what those words say.
 //   - Retention that overtakes a slow group loses events: it is counted
 //     (SubscriberStats.Lost) and logged.
+//   - Small calls of a crowd share requests, and wait for each other's answers:
+//     while a partition has no leader, a call to another one may wait as long, or
+//     until its own deadline. A call of 8 events or more shares nothing.
 //   - A topic that is deleted takes its events with it. One that is made anew, by
 //     hand or here, is published to and read again without help; what was in hand
 //     is given up.
@@ -93,10 +96,10 @@
 // Set Concurrency: 1, the default, handles one event at a time. SessionTimeout
 // is how long the events of a dead process wait. A Publish of many events is one
 // request; single events of a crowd of publishers share requests, for which they
-// wait Linger at most. Compression is gzip, as the
-// reference has it; Snappy and LZ4 cost a fraction of the processor time. On the
-// topic, min.insync.replicas=2 with a replication factor of 3 is what "confirmed"
-// is worth having for.
+// wait Linger at most. Compression is gzip, as the reference has it, at its
+// fastest level; Snappy and LZ4 cost less processor time. On the topic,
+// min.insync.replicas=2 with a replication factor of 3 is what "confirmed" is
+// worth having for.
 //
 // Shutdown closes the connections, except those of a Client that was given.
 package kafkabus
