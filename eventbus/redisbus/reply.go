@@ -34,6 +34,10 @@ var (
 // keepIntake is how much memory is kept for the next answer.
 const keepIntake = 1 << 20
 
+// longestValue is twice what a value of Redis can have by default. Memory for what
+// is announced beyond it is not taken.
+const longestValue = 1 << 30
+
 // begin makes it empty.
 func (in *intake) begin() {
 	if cap(in.b) > keepIntake {
@@ -54,6 +58,9 @@ func (in *intake) ReadFrom(src io.Reader) (int64, error) {
 	limited, ok := src.(*io.LimitedReader)
 	if !ok {
 		return io.Copy(struct{ io.Writer }{in}, src)
+	}
+	if limited.N > longestValue {
+		return 0, errReply
 	}
 	at := len(in.b)
 	in.b = slices.Grow(in.b, int(limited.N))[:at+int(limited.N)]

@@ -3,6 +3,7 @@ package redisbus
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -72,6 +73,20 @@ func TestReply_WhatIsNoAnswer(t *testing.T) {
 		if got, err := read(answer); !errors.Is(err, errReply) || got != "" {
 			t.Errorf("%q: %q, %v", answer, got, err)
 		}
+	}
+}
+
+func TestIntake_TakesNoMemoryForWhatCannotBe(t *testing.T) {
+	var in intake
+	if n, err := io.CopyN(&in, strings.NewReader("short"), 1<<62); n != 0 || !errors.Is(err, errReply) || cap(in.b) != 0 {
+		t.Errorf("%d bytes, %v, room for %d", n, err, cap(in.b))
+	}
+	in.begin()
+	if n, err := io.CopyN(&in, strings.NewReader("value\r\nmore"), 7); n != 7 || err != nil || string(in.b) != "value\r\n" {
+		t.Errorf("%d bytes, %v, %q", n, err, in.b)
+	}
+	if n, err := io.CopyN(&in, strings.NewReader("short"), 7); n != 5 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%d bytes, %v", n, err)
 	}
 }
 
