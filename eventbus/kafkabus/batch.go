@@ -34,6 +34,7 @@ type batch struct {
 	errs  []error       // as the client reports them; nil: none yet
 	known []bool        // which are answered; nil: none yet
 	last  int           // of them, where the search for the next begins
+	alone bool          // what is known of all of its records is an answer
 	ended chan struct{} // one token: all are answered, or the deadline has passed
 }
 
@@ -185,6 +186,35 @@ func (b *batch) whole() bool {
 	return b.left == 0
 }
 
+// heard reports whether something is known of a record.
+func (b *batch) heard() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.known != nil
+}
+
+// part makes a batch end when all of its records are known, instead of when all
+// of the request are answered.
+func (b *batch) part() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.alone, b.kept = true, true // the client is not done with the records then
+	if b.settled() {
+		signal(b.ended)
+	}
+}
+
+// settled reports whether every record's outcome is known. It is called with mu
+// held.
+func (b *batch) settled() bool {
+	for i := range b.records {
+		if (b.refused == nil || b.refused[i] == nil) && (b.known == nil || !b.known[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // expire ends the wait for what is not answered.
 func (b *batch) expire() {
 	b.mu.Lock()
@@ -228,6 +258,9 @@ func (b *batch) learn(r *kgo.Record, err error) {
 				b.errs = make([]error, n)
 			}
 			b.errs[i] = err
+		}
+		if b.alone && b.settled() {
+			signal(b.ended)
 		}
 		return
 	}

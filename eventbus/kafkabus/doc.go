@@ -76,9 +76,10 @@
 //   - With AcksLeader and AcksNone, confirmed is what those words say.
 //   - Retention that overtakes a slow group loses events: it is counted
 //     (SubscriberStats.Lost) and logged.
-//   - Small calls of a crowd share requests, and wait for each other's answers:
-//     while a partition has no leader, a call to another one may wait as long, or
-//     until its own deadline. A call of 8 events or more shares nothing.
+//   - Small calls of a crowd share requests. While a partition has no leader, calls
+//     to the others wait for a tenth of a second longer; with a client that
+//     OpenClient did not make, as long as that one's, or until their own deadline.
+//     A call of 8 events or more shares nothing.
 //   - A topic that is deleted takes its events with it. One that is made anew, by
 //     hand or here, is published to and read again without help; what was in hand
 //     is given up.

@@ -31,6 +31,7 @@ type gather struct {
 	size    int // of the last request that was sent from the queue
 	came    int // calls that were ever added
 	senders []*sender
+	late    []*batch    // of requests that nobody waits for as a whole any more
 	watch   *time.Timer // for the earliest deadline; nil: there is none to come
 	watched time.Time   // that deadline
 }
@@ -106,7 +107,8 @@ func (g *gather) await(deadline time.Time) {
 func (g *gather) expire() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	all := slices.Clone(g.queue)
+	g.late = slices.DeleteFunc(g.late, (*batch).whole)
+	all := slices.Concat(g.queue, g.late)
 	for _, s := range g.senders {
 		all = append(all, s.calls...)
 	}
@@ -143,20 +145,66 @@ func (g *gather) send(s *sender) {
 	timer := time.NewTimer(g.linger)
 	defer timer.Stop()
 	for g.next(s) {
-		results := g.client.ProduceSync(context.Background(), s.records...)
-		g.expect(s)
-		for _, result := range results { // from here on, the calls are their callers' again
-			if b, ok := result.Record.Context.Value(batchKey{}).(*batch); ok {
-				b.answered(result)
-			}
+		answers, records := make(chan kgo.ProduceResults, 1), s.records
+		go func() { answers <- g.client.ProduceSync(context.Background(), records...) }()
+		results := g.answer(s, timer, answers)
+		if results == nil {
+			go func() { g.settle(<-answers) }()
+			continue
 		}
-		g.room.give(len(results))
+		g.expect(s)
+		g.settle(results)
 		timer.Reset(g.linger)
 		select {
 		case <-s.full:
 		case <-timer.C:
 		}
 	}
+}
+
+// unevenAfter is how long the answers of one request may be apart.
+const unevenAfter = 100 * time.Millisecond
+
+// answer waits for the answers to all of a request, or returns nil when only some
+// have come: a partition without a leader is no reason for the others to wait.
+// While none comes at all it waits: what is not sent then can be told to be so.
+func (g *gather) answer(s *sender, timer *time.Timer, answers <-chan kgo.ProduceResults) kgo.ProduceResults {
+	for {
+		timer.Reset(unevenAfter)
+		select {
+		case results := <-answers:
+			return results
+		case <-timer.C:
+			if g.part(s) {
+				return nil
+			}
+		}
+	}
+}
+
+// part lets each call end by itself, if one can, and reports that.
+func (g *gather) part(s *sender) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !slices.ContainsFunc(s.calls, (*batch).heard) {
+		return false
+	}
+	for _, b := range s.calls {
+		b.part()
+	}
+	g.late = append(g.late, s.calls...)
+	s.calls, s.records = nil, nil
+	return true
+}
+
+// settle answers the calls. From then on they are their callers' again.
+func (g *gather) settle(results kgo.ProduceResults) {
+	for _, result := range results {
+		if b, ok := result.Record.Context.Value(batchKey{}).(*batch); ok {
+			b.answered(result)
+		}
+	}
+	g.room.give(len(results))
 }
 
 // expect makes the sender's company full when three calls have come for four that

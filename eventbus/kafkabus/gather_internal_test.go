@@ -31,3 +31,34 @@ func TestGather_EachCallEndsAtItsOwnDeadline(t *testing.T) {
 		}
 	}
 }
+
+// Of a request of which only some is answered each call ends with its own records,
+// and its memory stays its own: the client is not done with it.
+func TestBatch_EndsAloneOnceItIsParted(t *testing.T) {
+	t.Parallel()
+	b := newBatch(2)
+	b.left = 2
+	b.learn(&b.records[0], nil)
+	b.part()
+	if len(b.ended) != 0 {
+		t.Error("it ended with the first of two records")
+	}
+	b.learn(&b.records[1], nil)
+	if len(b.ended) != 1 {
+		t.Error("it does not end, though all of it is known")
+	}
+	if errs := b.merge(b.outcome); errs != nil {
+		t.Errorf("outcome %v, want no error", errs)
+	}
+	g, sole := &gather{}, newBatch(1)
+	sole.left = 1
+	sole.learn(&sole.records[0], nil)
+	sole.part()
+	if len(sole.ended) != 1 {
+		t.Error("one that is known already does not end")
+	}
+	g.recycle(sole)
+	if g.spare.Get() != nil {
+		t.Error("its memory is used again")
+	}
+}

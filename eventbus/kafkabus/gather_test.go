@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -115,34 +113,45 @@ func TestPublisher_WhatIsNotSentAtTheDeadlineNeverComes(t *testing.T) {
 	}
 }
 
-// A call whose time ends while another's event, which travels with its own, has no
-// answer yet is confirmed if all of its own are.
-func TestPublisher_WhatIsConfirmedAtTheDeadlineIsNoFailure(t *testing.T) {
+// A partition without a leader is no reason for the events of others to wait,
+// though they travel in one request.
+func TestPublisher_AStuckPartitionHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	cluster, client := fake(t)
-	topic := name("confirmed")
+	topic := name("uneven")
 	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 2}})
 	publish(t, pub, topic, msg("first", "k"))
-	cluster.Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Partitions: []int32{1}, Err: kerr.NotLeaderForPartition, Count: -1,
-	})
-	var late atomic.Int32 // and confirmed
-	var crowd sync.WaitGroup
-	for i := range 40 {
-		crowd.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-			defer cancel()
-			key := fmt.Sprint(i)
-			switch errs := pub.PublishBatch(ctx, topic, []*message.Message{msg(name("a"), key), msg(name("b"), key)}); {
-			case errs == nil && ctx.Err() != nil:
-				late.Add(1)
-			case errs != nil && !slices.ContainsFunc(errs, func(err error) bool { return err != nil }):
-				t.Error("errors without an error")
+	stuck := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Partitions: []int32{1}, Err: kerr.NotLeaderForPartition, Count: -1})
+	partition := kgo.StickyKeyPartitioner(nil).ForTopic(topic)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var sound, held sync.WaitGroup
+	var keys [2]int
+	for i := range 60 {
+		key := fmt.Sprint(i)
+		once := func(n int) {
+			if errs := pub.PublishBatch(ctx, topic, []*message.Message{msg(fmt.Sprint(key, "/", n), key)}); errs != nil {
+				t.Errorf("%s/%d: %v", key, n, errs)
+			}
+		}
+		at := partition.Partition(&kgo.Record{Key: []byte(key)}, 2)
+		if keys[at]++; at == 1 {
+			held.Go(func() { once(0) })
+			continue
+		}
+		sound.Go(func() {
+			for n := range 5 {
+				once(n)
 			}
 		})
 	}
-	crowd.Wait()
-	if late.Load() == 0 {
-		t.Error("no confirmed call waited for another's event: nothing was tested")
+	if min(keys[0], keys[1]) < 20 {
+		t.Fatalf("keys of the partitions: %d, want 20 of each", keys)
 	}
+	sound.Wait()
+	if ctx.Err() != nil {
+		t.Fatal("the events of the sound partition waited for the others' deadline")
+	}
+	stuck.Remove()
+	held.Wait()
 }
