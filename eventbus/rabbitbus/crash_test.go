@@ -73,6 +73,7 @@ type life struct {
 
 	mu                sync.Mutex
 	started, finished map[string]int
+	order             []string // of finishing
 }
 
 func begin(t *testing.T, url, topic string, kind rabbitbus.QueueType) *life {
@@ -104,6 +105,7 @@ func (l *life) listen(out io.Reader) {
 			l.started[id]++
 		} else {
 			l.finished[id]++
+			l.order = append(l.order, id)
 		}
 		l.mu.Unlock()
 	}
@@ -147,6 +149,7 @@ func TestCrash_KilledLosesNothingAndTerminatedRepeatsNothing(t *testing.T) {
 				publish(t, newPublisher(t, rabbitbus.PublisherConfig{Client: client}), topic, msgs...)
 				started, finished := map[string]int{}, map[string]int{}
 				repeated, lives := 0, 0
+				where := map[string][]string{} // in which life an event was finished, as which of it
 				for round := 0; len(finished) < total; round++ {
 					l := begin(t, url, topic, topology.QueueType)
 					want := min(each, total-len(finished))
@@ -156,9 +159,13 @@ func TestCrash_KilledLosesNothingAndTerminatedRepeatsNothing(t *testing.T) {
 					eventually(t, "a life handles some", func() bool { return l.count() >= want })
 					l.end(t, sig)
 					lives++
+					for at, id := range l.order {
+						where[id] = append(where[id], fmt.Sprintf("%d: %d of %d", round, at+1, len(l.order)))
+					}
 					for id, n := range l.finished {
 						if finished[id] > 0 || n > 1 {
 							repeated++
+							t.Logf("%s was finished in the lives %q", id, where[id])
 						}
 						finished[id] += n
 					}
