@@ -17,6 +17,7 @@ import (
 var (
 	errWantsTLS = errors.New("the port speaks TLS: use amqps://")
 	errNoTLS    = errors.New("the port does not speak TLS: use amqp://")
+	errExpired  = errors.New("our certificate has expired")
 )
 
 // dial makes one connection to one node, within ConnectTimeout and ctx.
@@ -74,6 +75,9 @@ func (c *Client) dial(ctx context.Context, raw string) (*link, error) {
 		if errors.As(err, new(tls.RecordHeaderError)) {
 			err = fmt.Errorf("%w: %w", errNoTLS, err)
 		}
+		if expired(config.TLSClientConfig) {
+			err = fmt.Errorf("%w: %w", errExpired, err)
+		}
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
@@ -86,6 +90,22 @@ func (c *Client) dial(ctx context.Context, raw string) (*link, error) {
 	l.conn = conn
 	l.watch()
 	return l, nil
+}
+
+// expired reports whether a certificate that is shown to the broker has expired.
+// The broker says so, too, but it cuts the connection behind that, and what is
+// seen can be the cut alone.
+func expired(cfg *tls.Config) bool {
+	if cfg == nil {
+		return false
+	}
+	for _, c := range cfg.Certificates {
+		leaf := c.Leaf // filled in by crypto/tls
+		if leaf != nil && time.Now().After(leaf.NotAfter) {
+			return true
+		}
+	}
+	return false
 }
 
 // properties names the connection for the management pages.

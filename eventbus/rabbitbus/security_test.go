@@ -130,7 +130,7 @@ func testRefusals(t *testing.T, broker *brokers.Instance) {
 		{"virtual host that is missing", strings.TrimSuffix(broker.URL(), "/") + "/nowhere", nil, code(530), "nowhere"},
 		{"EXTERNAL without a certificate", "amqps://" + broker.TLSAddr() + "?auth_mechanism=external", trusting(t, set, ""), code(403), "403"},
 		{"EXTERNAL as somebody unknown", "amqps://" + broker.TLSAddr() + "?auth_mechanism=external", trusting(t, set, certs.Server), code(403), "403"},
-		{"EXTERNAL with an expired certificate", "amqps://" + broker.TLSAddr() + "?auth_mechanism=external", trusting(t, set, certs.Expired), func(error) bool { return true }, "expired certificate"},
+		{"EXTERNAL with an expired certificate", "amqps://" + broker.TLSAddr() + "?auth_mechanism=external", trusting(t, set, certs.Expired), func(error) bool { return true }, "our certificate has expired"},
 		{"EXTERNAL with a certificate of another authority", "amqps://" + broker.TLSAddr() + "?auth_mechanism=external", trusting(t, set, certs.OtherCA), code(403), "403"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
