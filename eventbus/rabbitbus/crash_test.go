@@ -165,7 +165,9 @@ func TestCrash_KilledLosesNothingAndTerminatedRepeatsNothing(t *testing.T) {
 					for id, n := range l.finished {
 						if finished[id] > 0 || n > 1 {
 							repeated++
-							t.Logf("%s was finished in the lives %q", id, where[id])
+							if sig == syscall.SIGTERM {
+								t.Logf("%s was finished in the lives %q", id, where[id])
+							}
 						}
 						finished[id] += n
 					}
