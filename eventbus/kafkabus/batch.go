@@ -19,7 +19,6 @@ type batch struct {
 	topic    string
 	records  []kgo.Record
 	refused  []error // before sending; nil: none
-	n        int     // of the refused
 	sent     []*kgo.Record
 	encoder  encoder
 	sole     struct { // of a call with one message, so that it costs no more memory
@@ -34,7 +33,7 @@ type batch struct {
 	errs  []error       // as the client reports them; nil: none yet
 	known []bool        // which are answered; nil: none yet
 	last  int           // of them, where the search for the next begins
-	alone bool          // what is known of all of its records is an answer
+	alone *room         // not nil: what is known of a record is an answer, and gives room
 	ended chan struct{} // one token: all are answered, or the deadline has passed
 }
 
@@ -102,7 +101,6 @@ func (b *batch) refuse(i int, err error) {
 		b.refused = make([]error, len(b.records))
 	}
 	b.refused[i] = err
-	b.n++
 }
 
 // send hands the records to the client and waits for the answers, for the end of
@@ -193,15 +191,27 @@ func (b *batch) heard() bool {
 	return b.known != nil
 }
 
-// part makes a batch end when all of its records are known, instead of when all
-// of the request are answered.
-func (b *batch) part() {
+// part makes a batch end when all of its records are known, and gives back the
+// room of each that is, instead of when all of the request are answered.
+func (b *batch) part(room *room) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.alone, b.kept = true, true // the client is not done with the records then
+	b.alone, b.kept = room, true // the client is not done with the records then
+	for _, known := range b.known {
+		if known {
+			room.give(1)
+		}
+	}
 	if b.settled() {
 		signal(b.ended)
 	}
+}
+
+// over reports whether nobody waits for a batch that was parted.
+func (b *batch) over() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.settled()
 }
 
 // settled reports whether every record's outcome is known. It is called with mu
@@ -231,7 +241,7 @@ func (b *batch) answered(results ...kgo.ProduceResult) {
 		defer signal(b.ended)
 	}
 	for _, r := range results {
-		if r.Err != nil {
+		if r.Err != nil || b.alone != nil { // else nobody asks
 			b.learn(r.Record, r.Err)
 		}
 	}
@@ -252,6 +262,7 @@ func (b *batch) learn(r *kgo.Record, err error) {
 				b.known = make([]bool, n)
 			}
 		}
+		news := !b.known[i]
 		b.known[i], b.last = true, i
 		if err != nil {
 			if b.errs == nil {
@@ -259,8 +270,11 @@ func (b *batch) learn(r *kgo.Record, err error) {
 			}
 			b.errs[i] = err
 		}
-		if b.alone && b.settled() {
-			signal(b.ended)
+		if b.alone != nil && news {
+			b.alone.give(1)
+			if b.settled() {
+				signal(b.ended)
+			}
 		}
 		return
 	}

@@ -77,9 +77,9 @@
 //   - Retention that overtakes a slow group loses events: it is counted
 //     (SubscriberStats.Lost) and logged.
 //   - Small calls of a crowd share requests. While a partition has no leader, calls
-//     to the others wait for a tenth of a second longer; with a client that
-//     OpenClient did not make, as long as that one's, or until their own deadline.
-//     A call of 8 events or more shares nothing.
+//     to the others can wait for 3 seconds longer; with a client that OpenClient did
+//     not make, those in one request with it as long as it does, or until their own
+//     deadline. A call of 8 events or more shares nothing.
 //   - A topic that is deleted takes its events with it. One that is made anew, by
 //     hand or here, is published to and read again without help; what was in hand
 //     is given up.

@@ -107,7 +107,7 @@ func (g *gather) await(deadline time.Time) {
 func (g *gather) expire() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.late = slices.DeleteFunc(g.late, (*batch).whole)
+	g.late = slices.DeleteFunc(g.late, (*batch).over)
 	all := slices.Concat(g.queue, g.late)
 	for _, s := range g.senders {
 		all = append(all, s.calls...)
@@ -149,11 +149,12 @@ func (g *gather) send(s *sender) {
 		go func() { answers <- g.client.ProduceSync(context.Background(), records...) }()
 		results := g.answer(s, timer, answers)
 		if results == nil {
-			go func() { g.settle(<-answers) }()
+			go func() { settle(<-answers) }() // each record gives its own room back
 			continue
 		}
 		g.expect(s)
-		g.settle(results)
+		settle(results)
+		g.room.give(len(results))
 		timer.Reset(g.linger)
 		select {
 		case <-s.full:
@@ -162,49 +163,54 @@ func (g *gather) send(s *sender) {
 	}
 }
 
-// unevenAfter is how long the answers of one request may be apart.
-const unevenAfter = 100 * time.Millisecond
+const (
+	// unevenAfter is how long the answers of one request may be apart.
+	unevenAfter = 100 * time.Millisecond
 
-// answer waits for the answers to all of a request, or returns nil when only some
-// have come: a partition without a leader is no reason for the others to wait.
-// While none comes at all it waits: what is not sent then can be told to be so.
+	// silentAfter is how long the next request waits while none of them comes. It
+	// may be for partitions that have a leader; but if none has, what is not sent
+	// can be told to be so.
+	silentAfter = 3 * time.Second
+)
+
+// answer waits for the answers to all of a request, or returns nil when the next
+// is not to wait for them: a partition without a leader holds up no other.
 func (g *gather) answer(s *sender, timer *time.Timer, answers <-chan kgo.ProduceResults) kgo.ProduceResults {
-	for {
+	for waited := unevenAfter; ; waited += unevenAfter {
 		timer.Reset(unevenAfter)
 		select {
 		case results := <-answers:
 			return results
 		case <-timer.C:
-			if g.part(s) {
+			if g.part(s, waited >= silentAfter) {
 				return nil
 			}
 		}
 	}
 }
 
-// part lets each call end by itself, if one can, and reports that.
-func (g *gather) part(s *sender) bool {
+// part lets each call end by itself, if one can or anyway, and reports that.
+func (g *gather) part(s *sender, anyway bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !slices.ContainsFunc(s.calls, (*batch).heard) {
+	if !anyway && !slices.ContainsFunc(s.calls, (*batch).heard) {
 		return false
 	}
 	for _, b := range s.calls {
-		b.part()
+		b.part(g.room)
 	}
-	g.late = append(g.late, s.calls...)
+	g.late = append(slices.DeleteFunc(g.late, (*batch).over), s.calls...)
 	s.calls, s.records = nil, nil
 	return true
 }
 
 // settle answers the calls. From then on they are their callers' again.
-func (g *gather) settle(results kgo.ProduceResults) {
+func settle(results kgo.ProduceResults) {
 	for _, result := range results {
 		if b, ok := result.Record.Context.Value(batchKey{}).(*batch); ok {
 			b.answered(result)
 		}
 	}
-	g.room.give(len(results))
 }
 
 // expect makes the sender's company full when three calls have come for four that

@@ -38,12 +38,18 @@ func TestBatch_EndsAloneOnceItIsParted(t *testing.T) {
 	t.Parallel()
 	b := newBatch(2)
 	b.left = 2
+	room := newRoom(10)
+	room.try(b.left)
 	b.learn(&b.records[0], nil)
-	b.part()
-	if len(b.ended) != 0 {
-		t.Error("it ended with the first of two records")
+	b.part(room)
+	if len(b.ended) != 0 || room.taken != 1 {
+		t.Errorf("with the first of two records it ended (%d), or has room for %d, want 1", len(b.ended), room.taken)
 	}
 	b.learn(&b.records[1], nil)
+	b.learn(&b.records[1], nil) // the client says it twice
+	if room.taken != 0 {
+		t.Errorf("it has room for %d, want none", room.taken)
+	}
 	if len(b.ended) != 1 {
 		t.Error("it does not end, though all of it is known")
 	}
@@ -53,7 +59,7 @@ func TestBatch_EndsAloneOnceItIsParted(t *testing.T) {
 	g, sole := &gather{}, newBatch(1)
 	sole.left = 1
 	sole.learn(&sole.records[0], nil)
-	sole.part()
+	sole.part(newRoom(10))
 	if len(sole.ended) != 1 {
 		t.Error("one that is known already does not end")
 	}

@@ -114,43 +114,55 @@ func TestPublisher_WhatIsNotSentAtTheDeadlineNeverComes(t *testing.T) {
 }
 
 // A partition without a leader is no reason for the events of others to wait,
-// though they travel in one request.
+// though they travel in one request; nor later, for the room that is given back.
 func TestPublisher_AStuckPartitionHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	cluster, client := fake(t)
+	cluster, _ := fake(t)
+	client := fakeClient(t, cluster, kgo.MaxBufferedRecords(200)) // room for 100
 	topic := name("uneven")
 	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 2}})
 	publish(t, pub, topic, msg("first", "k"))
 	stuck := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Partitions: []int32{1}, Err: kerr.NotLeaderForPartition, Count: -1})
 	partition := kgo.StickyKeyPartitioner(nil).ForTopic(topic)
+	var keys [2][]string // of each partition
+	for i := 0; min(len(keys[0]), len(keys[1])) < 30; i++ {
+		key := fmt.Sprint(i)
+		at := partition.Partition(&kgo.Record{Key: []byte(key)}, 2)
+		keys[at] = append(keys[at], key)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	var sound, held sync.WaitGroup
-	var keys [2]int
-	for i := range 60 {
-		key := fmt.Sprint(i)
-		once := func(n int) {
-			if errs := pub.PublishBatch(ctx, topic, []*message.Message{msg(fmt.Sprint(key, "/", n), key)}); errs != nil {
-				t.Errorf("%s/%d: %v", key, n, errs)
-			}
-		}
-		at := partition.Partition(&kgo.Record{Key: []byte(key)}, 2)
-		if keys[at]++; at == 1 {
-			held.Go(func() { once(0) })
-			continue
-		}
-		sound.Go(func() {
-			for n := range 5 {
-				once(n)
-			}
-		})
+	once := func(ctx context.Context, key string) []error {
+		return pub.PublishBatch(ctx, topic, []*message.Message{msg(name("id"), key)})
 	}
-	if min(keys[0], keys[1]) < 20 {
-		t.Fatalf("keys of the partitions: %d, want 20 of each", keys)
-	}
-	sound.Wait()
-	if ctx.Err() != nil {
-		t.Fatal("the events of the sound partition waited for the others' deadline")
+	brief, end := context.WithTimeout(ctx, 400*time.Millisecond)
+	defer end()
+	var held sync.WaitGroup
+	for round, patience := range []context.Context{brief, ctx} {
+		var sound sync.WaitGroup
+		for _, key := range keys[1][:30] {
+			held.Go(func() {
+				if errs := once(patience, key); (errs != nil) != (patience == brief) {
+					t.Errorf("%s, stuck, round %d: %v", key, round, errs)
+				}
+			})
+		}
+		for _, key := range keys[0][:30] {
+			sound.Go(func() {
+				for range 5 {
+					if errs := once(ctx, key); errs != nil {
+						t.Errorf("%s, sound, round %d: %v", key, round, errs)
+					}
+				}
+			})
+		}
+		sound.Wait()
+		if ctx.Err() != nil {
+			t.Fatal("the events of the sound partition waited for the others' deadline")
+		}
+		if patience == brief {
+			held.Wait()
+		}
 	}
 	stuck.Remove()
 	held.Wait()
