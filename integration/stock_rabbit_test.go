@@ -3,6 +3,7 @@ package integration_test
 import (
 	"context"
 	"net/url"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,11 +34,25 @@ func stockRabbit(t *testing.T) eventbustest.Harness {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
+	var arranged sync.Map // the end of these topics and queues
 	return eventbustest.Harness{
 		Name: "a bus on the stock watermill-amqp",
 		Open: func(t testing.TB, o eventbustest.Options) (eventbustest.Instance, error) {
 			t.Helper()
-			return openStockRabbit(t, conn, address, o)
+			// By the first instance, whose clean-up comes last: a consumer whose
+			// queue is deleted makes up empty messages.
+			queue := o.Topic + "_" + o.Group
+			for what, forget := range map[string]func(*amqp091.Channel){
+				o.Topic: func(ch *amqp091.Channel) {
+					_, _ = ch.ExchangeDelete(o.Topic, false, false), ch.ExchangeDelete(o.Topic+".dlq", false, false)
+				},
+				queue: func(ch *amqp091.Channel) { _, _ = ch.QueueDelete(queue, false, false, false) },
+			} {
+				if _, again := arranged.LoadOrStore(what, true); !again {
+					t.Cleanup(func() { onChannel(conn, forget) })
+				}
+			}
+			return openStockRabbit(t, address, o)
 		},
 		Inject: func(t testing.TB, topic string, msg *message.Message) {
 			t.Helper()
@@ -87,7 +102,17 @@ func stockRabbitConfig(address, group string) amqp.Config {
 	return c
 }
 
-func openStockRabbit(t testing.TB, conn *amqp091.Connection, address string, o eventbustest.Options) (eventbustest.Instance, error) {
+// onChannel does something on a channel of its own.
+func onChannel(conn *amqp091.Connection, do func(*amqp091.Channel)) {
+	ch, err := conn.Channel()
+	if err != nil {
+		return
+	}
+	defer ch.Close()
+	do(ch)
+}
+
+func openStockRabbit(t testing.TB, address string, o eventbustest.Options) (eventbustest.Instance, error) {
 	t.Helper()
 	// Only a connection that breaks is what a crash is to the broker.
 	u, err := url.Parse(address)
@@ -111,17 +136,7 @@ func openStockRabbit(t testing.TB, conn *amqp091.Connection, address string, o e
 	if err := stock.SubscribeInitialize(o.Topic); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_, _ = stock.Close(), publisher.Close()
-		ch, err := conn.Channel()
-		if err != nil {
-			return
-		}
-		defer ch.Close()
-		_, _ = ch.QueueDelete(o.Topic+"_"+o.Group, false, false, false)
-		_ = ch.ExchangeDelete(o.Topic, false, false)
-		_ = ch.ExchangeDelete(o.Topic+".dlq", false, false)
-	})
+	t.Cleanup(func() { _, _ = stock.Close(), publisher.Close() })
 	pub := eventbustest.NewStallPublisher(publisher)
 	cfg := eventbustest.Config(o)
 	cfg.Publisher, cfg.Subscriber = pub, stock

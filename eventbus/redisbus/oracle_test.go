@@ -32,7 +32,7 @@ type oracle struct {
 	refused   map[string]bool
 	handled   map[string]int
 	order     map[string][]int // per key, the numbers as they were first handled
-	atRisk    map[string]bool  // confirmed by a server that may not have passed them on
+	atRisk    map[string]bool  // sent to a server that may not have passed them on
 	disorder  []string
 
 	stopPublishing context.CancelFunc
@@ -142,13 +142,13 @@ func (o *oracle) refusals() int {
 	return len(o.refused)
 }
 
-// forgive lets what was confirmed since then be lost: a server that died had
-// confirmed it alone.
+// forgive lets what was published since then be lost: a server that died had
+// confirmed it alone, though its publisher may hear of that later than now.
 func (o *oracle) forgive(since map[string]bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.atRisk = map[string]bool{}
-	for id := range o.confirmed {
+	for id := range o.tried {
 		o.atRisk[id] = !since[id]
 	}
 }
@@ -206,7 +206,7 @@ func (o *oracle) judge() (repeated int) {
 	}
 	gone := 0
 	for id, may := range o.atRisk {
-		if may && o.handled[id] == 0 {
+		if may && o.confirmed[id] && o.handled[id] == 0 {
 			gone++
 		}
 	}
