@@ -57,9 +57,7 @@ func (s *session) end(hard context.Context) (left int) {
 		if s.isLost() {
 			return struct{}{}, nil
 		}
-		// An answer means that the broker has read the acks before it.
-		_, err := s.ch.QueueDeclarePassive(s.sub.queue, false, false, false, false, nil)
-		return struct{}{}, err
+		return struct{}{}, applied(s.ch, s.sub.queue, s.sub.cfg.Topology.QueueType)
 	}, nil)
 	if err != nil && !s.isLost() {
 		s.sub.log.Warn("drain: the broker did not answer after the last acknowledgements, finished messages may be delivered again", "error", refused(err))

@@ -23,7 +23,8 @@ type hold struct {
 
 	deliveries <-chan amqp.Delivery // nil until the first next
 	seen       int
-	tags       []uint64       // received and not removed, in their order
+	last       uint64         // the tag of the letter that came last
+	removed    bool           // at least one was
 	ids        map[string]int // how often an id was seen, to tell twins apart
 }
 
@@ -114,7 +115,7 @@ func (h *hold) next(ctx context.Context) (l dlq.Letter, ok bool, err error) {
 				return l, false, fmt.Errorf("the channel was closed: %w", amqp.ErrClosed)
 			}
 			h.seen++
-			h.tags = append(h.tags, d.DeliveryTag)
+			h.last = d.DeliveryTag
 			return h.letter(&d), true, nil
 		case <-wait.C:
 			q, err := h.ch.QueueDeclarePassive(h.s.queue, true, false, false, false, nil)
@@ -133,10 +134,8 @@ func (h *hold) next(ctx context.Context) (l dlq.Letter, ok bool, err error) {
 
 // remove acknowledges the letter that next returned last.
 func (h *hold) remove() error {
-	n := len(h.tags) - 1
-	tag := h.tags[n]
-	h.tags = h.tags[:n]
-	return h.ch.Ack(tag, false)
+	h.removed = true
+	return h.ch.Ack(h.last, false)
 }
 
 // release closes the channel, which makes the broker put back what it sent, in its
@@ -147,11 +146,15 @@ func (h *hold) release() error {
 	if h.deliveries == nil {
 		return nil
 	}
+	var err error
+	if h.removed {
+		err = applied(h.ch, h.s.queue, h.s.cfg.Topology.withDefaults().QueueType)
+	}
 	go func() {
 		for range h.deliveries { // for the client, which keeps them until they are taken
 		}
 	}()
-	if err := h.ch.Close(); err != nil {
+	if err := errors.Join(err, h.ch.Close()); err != nil {
 		return err
 	}
 	return h.s.gone(h.consumers)

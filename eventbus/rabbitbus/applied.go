@@ -1,0 +1,52 @@
+package rabbitbus
+
+import (
+	"math"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// applied returns when the broker has carried out the acknowledgements that were
+// sent on a channel, of a queue of this type. Without it some are forgotten when
+// the channel closes, and their messages come again.
+//
+// A classic queue is told of them in the order in which they came: an answer to
+// anything is enough. Before a quorum queue the channel keeps those beyond the
+// 32nd to itself as long as the queue's log is behind, for which the returns
+// count too of what was sent to a consumer that was cancelled, and takes them
+// with it (rabbitmq-server#10327; read in 3.10.8 and 4.x). A consumer that comes
+// and goes waits for the log, twice: by the end the channel has been told that
+// everything before is applied, and has sent the rest.
+func applied(ch *amqp.Channel, queue string, kind QueueType) error {
+	if kind == QueueQuorum {
+		if err := comeAndGo(ch, queue); err != nil {
+			return err
+		}
+	}
+	_, err := ch.QueueDeclarePassive(queue, false, false, false, false, nil)
+	return err
+}
+
+// goneTag names the consumer that comes and goes.
+const goneTag = "leat-applied"
+
+// comeAndGo consumes nothing: the consumer has no credit. A broker that has
+// forgotten what that is (4.x has) may send it one message, unless anybody else
+// consumes, which goes back with the channel.
+func comeAndGo(ch *amqp.Channel, queue string) error {
+	if err := ch.Qos(1, 0, false); err != nil {
+		return err
+	}
+	deliveries, err := ch.Consume(queue, goneTag, false, false, false, false, amqp.Table{
+		"x-credit":   amqp.Table{"credit": int64(0), "drain": false},
+		"x-priority": int32(math.MinInt16),
+	})
+	if err != nil {
+		return err
+	}
+	go func() {
+		for range deliveries { // for the client, which keeps them until they are taken
+		}
+	}()
+	return ch.Cancel(goneTag, false)
+}

@@ -1,0 +1,114 @@
+package rabbitbus_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-go/leat/dlq"
+	"github.com/leat-go/leat/dlq/dlqtest"
+	"github.com/leat-go/leat/eventbus/rabbitbus"
+	"github.com/leat-go/leat/integration/brokers"
+)
+
+// A quorum queue of a broker that is behind forgets acknowledgements beyond the
+// 32nd when their channel closes (rabbitmq-server#10327). What was deleted must
+// not come again.
+func TestStore_DeletesManyForGood(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, topology rabbitbus.TopologyConfig) {
+		t.Helper()
+		url := brokers.RabbitMQ(t)
+		store := openStore(t, url, name(t, url, "thinned"), topology)
+		const total = 200
+		var ids []string
+		for n := range total {
+			id, err := store.Bury(t.Context(), dlqtest.Letter(n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		var odd, even []string
+		for n, id := range ids {
+			if n%2 == 1 {
+				odd = append(odd, id)
+			} else {
+				even = append(even, id)
+			}
+		}
+		if n, err := store.Delete(t.Context(), odd...); n != len(odd) || err != nil {
+			t.Fatalf("deleted %d, %v, want %d", n, err, len(odd))
+		}
+		var left []string
+		for _, l := range letters(t, store, dlq.Query{}) {
+			left = append(left, l.ID)
+		}
+		if !slices.Equal(left, even) {
+			t.Errorf("%d letters are left, want %d, the others in their order", len(left), len(even))
+		}
+	})
+}
+
+func TestDrain_ManyFinishedOutOfOrderDoNotComeAgain(t *testing.T) {
+	t.Parallel()
+	broker := brokers.StartRabbitMQ(t, brokers.RabbitMQOptions{})
+	client := connect(t, broker.URL())
+	const total, atOnce = 200, 100
+	topic := "holes"
+	sub := newSubscriber(t, rabbitbus.SubscriberConfig{Client: client, Concurrency: atOnce, PrefetchCount: 2 * atOnce})
+	if err := sub.SubscribeInitialize(topic); err != nil {
+		t.Fatal(err)
+	}
+	msgs := batch(total, "")
+	for _, m := range msgs {
+		m.Metadata["aggregate_id"] = m.UUID // a lane each
+	}
+	publish(t, newPublisher(t, rabbitbus.PublisherConfig{Client: client}), topic, msgs...)
+	out, err := sub.Subscribe(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held []*message.Message
+	var first *message.Message
+	for len(held) < atOnce-1 || first == nil {
+		if m := <-out; m.UUID == msgs[0].UUID {
+			first = m
+		} else {
+			held = append(held, m)
+		}
+	}
+	drained := make(chan error, 1)
+	go func() {
+		_, err := sub.Drain(t.Context())
+		drained <- err
+	}()
+	eval := func(expression string) {
+		if out, err := broker.Rabbitmqctl(t.Context(), "eval", expression); err != nil {
+			t.Errorf("%s: %v", out, err)
+		}
+	}
+	eval("sys:suspend(ra_log_wal).") // what quorum queues write to
+	for _, m := range held {
+		m.Ack()
+	}
+	first.Nack() // so that the others are not acknowledged together
+	// Nothing can be seen of a drain that waits as it should; one that does not is through.
+	select {
+	case err := <-drained:
+		t.Errorf("the drain was over before the broker had applied the acknowledgements: %v", err)
+		drained <- err
+	case <-time.After(100 * time.Millisecond):
+	}
+	eval("sys:resume(ra_log_wal).")
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+	want := total - len(held)
+	eventually(t, "what is not finished is back", func() bool { return ready(t, raw(t, broker.URL()), topic+".g") >= want })
+	if n := ready(t, raw(t, broker.URL()), topic+".g"); n != want {
+		t.Errorf("%d messages are in the queue, want the %d that were not finished", n, want)
+	}
+}
