@@ -3,6 +3,7 @@ package rabbitbus_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -301,6 +302,17 @@ func TestBus_ReconnectsAndCountsIt(t *testing.T) {
 
 func TestBus_AnEventThatKillsItsProcessIsBuried(t *testing.T) {
 	t.Parallel()
+	// Acknowledgements that are on their way when the process dies are lost.
+	for _, delay := range []time.Duration{0, 10 * time.Millisecond} {
+		t.Run(fmt.Sprintf("the broker is %v away", delay), func(t *testing.T) {
+			t.Parallel()
+			killerIsBuried(t, delay)
+		})
+	}
+}
+
+func killerIsBuried(t *testing.T, delay time.Duration) {
+	t.Helper()
 	address := brokers.RabbitMQ(t)
 	exchange := name(t, address, "killer")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -311,6 +323,7 @@ func TestBus_AnEventThatKillsItsProcessIsBuried(t *testing.T) {
 	const limit = 4
 	for life := 1; ; life++ {
 		proxied, p := throughProxy(t, address)
+		p.Delay(delay)
 		bus, err := rabbitbus.Open(ctx, rabbitbus.Config{
 			URL: proxied, ExchangeName: exchange, ConsumerGroup: "g", Registry: registry(t), MaxDeliveries: limit, Concurrency: 2,
 		})

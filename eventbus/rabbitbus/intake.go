@@ -39,7 +39,7 @@ func (s *session) add(e *entry) { s.sub.lanes.Add(e.delivery.Key, e) }
 // over the limit is buried, because what comes before it in the queue has
 // killed nobody, and what comes behind it never had its turn.
 func (s *session) isolate(ctx context.Context, e *entry, over bool) {
-	if !s.await(ctx, 1) { // all but itself are settled
+	if !s.await(ctx, 1) || !s.heard(ctx) { // all but itself are settled
 		return
 	}
 	e.over = over && !s.suspects
@@ -47,6 +47,16 @@ func (s *session) isolate(ctx context.Context, e *entry, over bool) {
 	s.add(e)
 	s.await(ctx, 0)
 	s.acks.flush() // what did not kill is out of it
+}
+
+// heard reports whether the broker has read all acknowledgements: what is handled
+// next may end the process, and they would be counted among its victims.
+func (s *session) heard(ctx context.Context) bool {
+	s.acks.flush()
+	_, err := within(ctx, func() (amqp.Queue, error) {
+		return s.ch.QueueDeclarePassive(s.sub.queue, false, false, false, false, nil)
+	}, nil)
+	return err == nil
 }
 
 // await waits until at most n messages are not settled, and reports whether
