@@ -46,8 +46,8 @@ type inflight struct {
 	mu       sync.Mutex
 	head     entry // of a ring
 	n        int
-	open     int // not settled
-	suspects [3]int
+	open     int    // not settled
+	suspects [3]int // by level; a suspect is one until its ack is confirmed
 
 	freed chan struct{} // one token: room was made
 }
@@ -71,16 +71,16 @@ func (t *inflight) add(batch []*entry) {
 }
 
 // settle marks e as handled and reports whether the middleware had buried it,
-// and whether nothing else is left to do, so that its ack should not wait.
+// and whether its ack should not wait: nothing else is left to do, or other
+// suspects wait for it.
 func (t *inflight) settle(e *entry) (buried, idle bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !e.settled {
 		e.settled = true
 		t.open--
-		t.suspects[e.level]--
 	}
-	return e.buried, t.open == 0
+	return e.buried, t.open == 0 || e.level != fresh
 }
 
 // remove forgets entries whose ack is confirmed.
@@ -93,10 +93,10 @@ func (t *inflight) remove(batch []*entry) {
 		e.prev.next, e.next.prev = e.next, e.prev
 		e.prev, e.next = nil, nil
 		t.n--
+		t.suspects[e.level]--
 		if !e.settled {
 			e.settled = true
 			t.open--
-			t.suspects[e.level]--
 		}
 	}
 	t.mu.Unlock()
@@ -133,7 +133,9 @@ func (t *inflight) len() (n, open int) {
 	return t.n, t.open
 }
 
-// suspectsOpen returns how many entries of each level are being handled.
+// suspectsOpen returns how many entries of each level there are: handled ones
+// too, whose acks are not confirmed. If the next suspect killed the process they
+// would be counted among its victims.
 func (t *inflight) suspectsOpen() [3]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

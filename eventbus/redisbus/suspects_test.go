@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/leat-go/leat/eventbus/redisbus"
 	"github.com/leat-go/leat/middleware"
@@ -110,4 +111,33 @@ func TestRecovery_SuspectsAreHandledApart(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An innocent suspect is acknowledged before the next one has its turn, which may
+// be the killer: it would be counted as its victim, again and again.
+func TestRecovery_ASuspectIsAcknowledgedBeforeTheNext(t *testing.T) {
+	client := shared(t)
+	stream := fill(t, client, 3)
+	ids := die(t, client, stream, "dead", 3)
+	deliveries(t, client, stream, "dead", 1, time.Hour, ids[0])
+	deliveries(t, client, stream, "dead", 3, time.Hour, ids[1:]...)
+	out := subscribe(t, newSubscriber(t, redisbus.SubscriberConfig{
+		Client: client, Concurrency: 3, PendingIdleTime: 100 * time.Millisecond, AckDelay: 300 * time.Millisecond,
+	}), stream)
+	var other, first *message.Message
+	for range 2 { // another one keeps the consumer busy, so that acks wait for company
+		if m := next(t, out); deliveryCount(m) == 2 {
+			other = m
+		} else {
+			first = m
+		}
+	}
+	first.Ack()
+	second := next(t, out)
+	left, err := client.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: stream, Group: "g", Start: "-", End: "+", Count: 9}).Result()
+	if err != nil || len(left) != 2 {
+		t.Errorf("pending when the second suspect is handled: %v, %v; want itself and one that is still handled", left, err)
+	}
+	second.Ack()
+	other.Ack()
 }
