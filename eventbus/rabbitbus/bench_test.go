@@ -30,7 +30,7 @@ type rival struct {
 
 func compare(b *testing.B, each ...rival) {
 	b.Helper()
-	const rounds = 5
+	const rounds = 9
 	all := make([]rivals.Rival, len(each))
 	for i, r := range each {
 		all[i] = rivals.Rival{Name: r.name, Events: r.n, Run: r.run}

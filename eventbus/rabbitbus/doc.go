@@ -99,7 +99,9 @@
 //   - since 4.3 an acknowledgement that times out cancels the consumer instead of
 //     closing the channel: both are handled, the former as any cancellation;
 //   - since 4.3 transient queues that are not exclusive are refused: Transient
-//     then fails at Open with a TopologyError.
+//     then fails at Open with a TopologyError;
+//   - since 4.0 the consumer that waits for a quorum queue's acknowledgements at
+//     the end of a drain may be sent one message, which goes back at once.
 //
 // # In production
 //
