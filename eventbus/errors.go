@@ -34,6 +34,9 @@ var (
 	// ErrNilHandler is wrapped when a handler, a function or a subscriber is
 	// nil.
 	ErrNilHandler = errors.New("nil handler")
+	// ErrNilBus is wrapped by what [Subscribe] returns when the bus is nil in
+	// any of Go's ways, or a zero value: mostly the error of its Open went unseen.
+	ErrNilBus = errors.New("the bus is nil or was never opened")
 	// ErrNoTypes is wrapped by SubscribeAll when the subscriber declares no
 	// types.
 	ErrNoTypes = errors.New("the subscriber declares no event types")

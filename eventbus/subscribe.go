@@ -106,7 +106,8 @@ type AnyBus interface {
 // all events. The handler gets a copy of the event, and may run at the same
 // time as itself for events of other keys. A subscription made while the bus
 // runs counts from the next event on. It never blocks. The error is a
-// [*SubscribeError].
+// [*SubscribeError], also for a bus that is nil: its methods panic, as those of
+// any nil do.
 func Subscribe[T any, P EventPtr[T]](bus AnyBus, name string, h func(ctx context.Context, e T) error, opts ...SubscribeOption) (*Subscription, error) {
 	var call func(context.Context, Event) error
 	if h != nil {
@@ -114,7 +115,7 @@ func Subscribe[T any, P EventPtr[T]](bus AnyBus, name string, h func(ctx context
 			return h(ctx, *e.(P))
 		}
 	}
-	return bus.core().add(name, []Type{TypeFor[T, P]()}, call, nil, opts)
+	return coreOf(bus).add(name, []Type{TypeFor[T, P]()}, call, nil, opts)
 }
 
 // SubscribeHandler adds a handler object, or a plain function as [HandlerFunc],
@@ -193,6 +194,13 @@ func (b *Bus) WildcardSubscriberCount() int { return len(b.table.Load().wildcard
 
 func (b *Bus) core() *Bus { return b }
 
+// coreOf returns nil when the bus is nil in any of Go's ways: a backend's bus
+// that is nil, or a struct around one, cannot be asked for what it embeds.
+func coreOf(bus AnyBus) (b *Bus) {
+	defer func() { _ = recover() }() // core itself only returns: what panics is a nil on the way to it
+	return bus.core()
+}
+
 // unpack returns a handler's function, nil when the handler is nil in any of
 // Go's ways.
 func unpack(h Handler) (func(context.Context, Event) error, Filter) {
@@ -214,6 +222,9 @@ func (b *Bus) add(name string, types []Type, call func(context.Context, Event) e
 	first := ""
 	if len(types) > 0 {
 		first = types[0].String()
+	}
+	if b == nil || b.registry == nil {
+		return refuse(first, fmt.Errorf("%w: subscribe to what New or a backend's Open returned, when its error is nil", ErrNilBus))
 	}
 	if call == nil {
 		return refuse(first, ErrNilHandler)
