@@ -142,7 +142,9 @@ func (s *summary) addTest(p *pkg, e event) {
 		}
 	case "pass", "skip", "fail":
 		t.outcome = e.Action
-		t.why = firstCause(t.output.String())
+		if e.Action == "fail" {
+			t.why = firstCause(t.output.String())
+		}
 		switch {
 		case e.Action == "fail" && strings.TrimSpace(t.output.String()) != "":
 			s.say("--- FAIL %s %s (%.1f s)\n%s", s.short(p.path), t.name, e.Elapsed, indent(t.output.String()))
