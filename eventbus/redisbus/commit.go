@@ -44,6 +44,7 @@ func newRequest(form Form) *request {
 func (r *request) reset() bool {
 	clear(r.cmds)
 	clear(r.args)
+	r.encoder.forget()
 	r.cmds, r.args, r.bytes, r.flight = r.cmds[:0], r.args[:0], 0, nil
 	return cap(r.args) <= 2048 && cap(r.encoder.buffer) <= 64<<10
 }

@@ -75,13 +75,19 @@ func newEncoder(form Form) *encoder { return &encoder{form: form} }
 // sort leaves md in e in the order of the wire, so that equal messages have
 // equal bytes.
 func (e *encoder) sort(md message.Metadata) {
-	e.sorted = e.sorted[:0]
+	e.forget()
 	for k, v := range md {
 		if k != fieldUUID {
 			e.sorted = append(e.sorted, pair{k, v})
 		}
 	}
 	slices.SortFunc(e.sorted, func(a, b pair) int { return wire.Compare(a.key, b.key) })
+}
+
+// forget lets go of the metadata of the last message.
+func (e *encoder) forget() {
+	clear(e.sorted)
+	e.sorted = e.sorted[:0]
 }
 
 // append appends the fields of m, names and values in turn, to args.
