@@ -14,6 +14,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
+
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 const (
@@ -278,7 +280,7 @@ func (c ClientConfig) servers() []string {
 func (c ClientConfig) loopback() bool {
 	for _, addr := range c.servers() {
 		host, _, _ := net.SplitHostPort(addr)
-		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if !transport.Loopback(host) {
 			return false
 		}
 	}

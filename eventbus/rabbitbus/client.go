@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/url"
 	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 const (
@@ -110,8 +110,8 @@ func (c ClientConfig) urls() []string {
 // checkURL tells what is wrong with a URL, without ever quoting it: the errors
 // of the parsers hold it whole, password and all.
 func (c ClientConfig) checkURL(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil || opaque(u) {
+	u, ok := transport.ParseURL(raw)
+	if !ok {
 		return "is not a URL like amqp://host:5672/ (its text is not shown: it may hold a password); percent-encode reserved characters in user and password"
 	}
 	if u.Scheme != "amqp" && u.Scheme != "amqps" {
@@ -134,7 +134,7 @@ func (c ClientConfig) checkURL(raw string) string {
 	if external && u.Scheme != "amqps" {
 		return "auth_mechanism external needs amqps:// and a client certificate"
 	}
-	if u.Scheme == "amqp" && !external && !loopback(parsed.Host) && !c.AllowPlaintextPassword {
+	if u.Scheme == "amqp" && !external && !transport.Loopback(parsed.Host) && !c.AllowPlaintextPassword {
 		return "would send a password without TLS to another machine; use amqps://, or set AllowPlaintextPassword"
 	}
 	return ""
@@ -152,29 +152,8 @@ func (c ClientConfig) withDefaults() ClientConfig {
 	return c
 }
 
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // redacted returns a URL without user, password and query.
-func redacted(raw string) string {
-	u, err := url.Parse(cmp.Or(raw, DefaultURL))
-	if err != nil || opaque(u) {
-		return "(not a URL)"
-	}
-	if u.User != nil {
-		u.User = url.User("...")
-	}
-	u.RawQuery, u.Fragment = "", ""
-	return u.String()
-}
-
-// opaque tells that what a URL means is a guess: user:password@host, with no
-// scheme before it, is one to net/url, and its password is anywhere but in User.
-func opaque(u *url.URL) bool {
-	return u.Scheme == "" || u.Opaque != "" || u.Host == "" && strings.Contains(u.Path, "@")
-}
+func redacted(raw string) string { return transport.RedactedURL(cmp.Or(raw, DefaultURL)) }
 
 func redactedAll(raw []string) string {
 	shown := make([]string, len(raw))

@@ -10,12 +10,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/leat-go/leat/eventbus/internal/transport"
 )
 
 const (
@@ -130,7 +130,7 @@ func (c ClientConfig) options() (*redis.Options, error) {
 		opts.CredentialsProviderContext = c.Credentials
 	}
 	secret := opts.Password != "" || c.Credentials != nil
-	if secret && opts.TLSConfig == nil && opts.Network != "unix" && !loopback(host) && !c.AllowPlaintextPassword {
+	if secret && opts.TLSConfig == nil && opts.Network != "unix" && !transport.Loopback(host) && !c.AllowPlaintextPassword {
 		bad("URL", "would send a password without TLS to another machine; use rediss://, or set AllowPlaintextPassword")
 	}
 	opts.DialTimeout = cmp.Or(c.ConnectTimeout, DefaultConnectTimeout)
@@ -185,10 +185,10 @@ func (c failedConn) SetDeadline(time.Time) error      { return nil }
 func (c failedConn) SetReadDeadline(time.Time) error  { return nil }
 func (c failedConn) SetWriteDeadline(time.Time) error { return nil }
 
-// parseURL never quotes the URL: net/url does so in its errors, password and all.
+// parseURL never quotes the URL: it may hold a password.
 func (c ClientConfig) parseURL() (*redis.Options, error) {
-	u, err := url.Parse(cmp.Or(c.URL, DefaultURL))
-	if err != nil || opaque(u) {
+	u, ok := transport.ParseURL(cmp.Or(c.URL, DefaultURL), unixScheme)
+	if !ok {
 		return nil, errors.New("is not a URL like redis://host:6379/0 (its text is not shown: it may hold a password)")
 	}
 	opts, err := redis.ParseURL(u.String())
@@ -198,28 +198,12 @@ func (c ClientConfig) parseURL() (*redis.Options, error) {
 	return opts, nil
 }
 
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
+// unixScheme is that of URLs that name a path.
+const unixScheme = "unix"
 
 // redacted returns a URL without user, password and query.
 func redacted(raw string) string {
-	u, err := url.Parse(cmp.Or(raw, DefaultURL))
-	if err != nil || opaque(u) {
-		return "(not a URL)"
-	}
-	if u.User != nil {
-		u.User = url.User("...")
-	}
-	u.RawQuery, u.Fragment = "", ""
-	return u.String()
-}
-
-// opaque tells that what a URL means is a guess: user:password@host, with no
-// scheme before it, is one to net/url, and its password is anywhere but in User.
-func opaque(u *url.URL) bool {
-	return u.Scheme == "" || u.Opaque != "" || u.Host == "" && u.Scheme != "unix" && strings.Contains(u.Path, "@")
+	return transport.RedactedURL(cmp.Or(raw, DefaultURL), unixScheme)
 }
 
 // String shows the configuration without secrets.
