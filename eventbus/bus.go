@@ -13,6 +13,7 @@ import (
 
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus/internal/direct"
+	"github.com/leat-go/leat/middleware"
 	"github.com/leat-go/leat/middleware/tracing"
 	"github.com/leat-go/leat/router"
 )
@@ -25,6 +26,7 @@ import (
 type Bus struct {
 	cfg      Config
 	groupAny any // the group, boxed once
+	here     any // in memory: the *middleware.Delivery of every event
 	registry *Registry
 	log      *slog.Logger
 	tracer   *tracing.Tracer
@@ -70,6 +72,11 @@ func New(cfg Config) (*Bus, error) {
 		System: b.cfg.System, Topic: b.cfg.Topic, Group: b.cfg.Group, Disabled: b.cfg.DisableTracing,
 	})
 	_, b.direct = b.cfg.Publisher.(direct.Transport)
+	if b.direct {
+		b.here = &middleware.Delivery{
+			System: b.cfg.System, Topic: b.cfg.Topic, Group: b.cfg.Group, Partition: dlq.NoPosition, Offset: dlq.NoPosition,
+		}
+	}
 	if sub := b.cfg.Subscriber; sub != nil && !b.direct {
 		switch sub := sub.(type) {
 		case direct.Own:

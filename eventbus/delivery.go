@@ -87,7 +87,7 @@ func (d *delivery) Value(key any) any {
 		return d.bus.groupAny
 	case ctxkey.Delivery:
 		if d.bus.direct {
-			return nil
+			return d.bus.here
 		}
 	}
 	if d.names != nil {

@@ -181,6 +181,9 @@ func (d *delivery) run(a *attempts, s *subscription, msg *message.Message) (o ou
 	if len(s.user)+len(d.bus.cfg.HandlerMiddleware) > 0 {
 		md = maps.Clone(md) // what they write is neither for the other handlers nor for the letter
 	}
+	if md == nil && d.local {
+		md = d.et.named // nobody of the user's looks, but what is logged names the type
+	}
 	a.own.UUID, a.own.Metadata, a.own.Payload = msg.UUID, md, msg.Payload
 	a.own.SetContext(a)
 	_, o.err = s.chain(&a.own)

@@ -57,6 +57,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		return err
 	}
 	if b.direct {
+		b.log.Info("bus consumes", b.place()...)
 		close(b.life.consumes)
 		select {
 		case <-ctx.Done():
@@ -159,6 +160,7 @@ func (b *Bus) Mount(r *message.Router) error {
 		return err
 	}
 	if b.direct {
+		b.log.Info("bus consumes", b.place()...)
 		return nil
 	}
 	err := mounted{b, guest{b}, b.take}.Mount(r)

@@ -10,7 +10,10 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"github.com/leat-go/leat/codec"
+	"github.com/leat-go/leat/internal/wire"
 )
 
 // Registry knows the event types of a program: which Go type has which name on
@@ -36,7 +39,8 @@ type eventType struct {
 	aliases   []string
 	version   int
 	aggregate string
-	goType    reflect.Type // the struct
+	goType    reflect.Type     // the struct
+	named     message.Metadata // read only: the name alone
 	newEvent  func() Event
 	clone     func(Event) Event
 	upcast    Upcaster
@@ -72,6 +76,7 @@ func Register[T any, P EventPtr[T]](r *Registry, name string, opts ...TypeOption
 		name:     name,
 		version:  1,
 		goType:   reflect.TypeFor[T](),
+		named:    message.Metadata{wire.EventType: name},
 		newEvent: func() Event { return P(new(T)) },
 		clone: func(e Event) Event {
 			c := *e.(P)
