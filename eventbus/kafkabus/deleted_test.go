@@ -120,7 +120,7 @@ func TestFaults_TopicDeletedWhileConsuming(t *testing.T) {
 		eventually(t, "what was published to the new topic comes", func() bool { return seen.has("after " + key) })
 	}
 	nothingLeft(t, client, topic, group)
-	if text := strings.Join(log.all(), "\n"); !strings.Contains(text, "ERROR the topic was deleted") {
+	if text := strings.Join(log.All(), "\n"); !strings.Contains(text, "ERROR the topic was deleted") {
 		t.Errorf("no word of it in the log:\n%s", text)
 	}
 }
@@ -139,7 +139,7 @@ func TestFaults_TopicDeletedUnderAConsumerThatMayNotCreateIt(t *testing.T) {
 	eventually(t, "it works", func() bool { return seen.has("before") })
 	deleteTopic(t, client, topic)
 	eventually(t, "it says so", func() bool {
-		return strings.Contains(strings.Join(log.all(), "\n"), "WARN reading failed, trying again error=refused: UNKNOWN_TOPIC")
+		return strings.Contains(strings.Join(log.All(), "\n"), "WARN reading failed, trying again error=refused: UNKNOWN_TOPIC")
 	})
 	if _, err := kadm.NewClient(client).CreateTopic(t.Context(), 2, 1, nil, topic); err != nil {
 		t.Fatal(err)

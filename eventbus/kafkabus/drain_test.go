@@ -63,7 +63,7 @@ func TestDrain_NothingFinishedIsRepeated(t *testing.T) {
 		r, err := sub.Drain(context.Background())
 		drained <- result{r, err}
 	}()
-	eventually(t, "the drain has begun", func() bool { return slices.Contains(log.all(), "DEBUG drain began") })
+	eventually(t, "the drain has begun", func() bool { return slices.Contains(log.All(), "DEBUG drain began") })
 	if held.UUID != "a1" {
 		t.Fatalf("first is %s", held.UUID)
 	}

@@ -179,13 +179,13 @@ func TestFake_PartitionsMoveBetweenBrokers(t *testing.T) {
 	t.Parallel()
 	cluster, client := fake(t)
 	o := observe(t, client, kafkabus.SubscriberConfig{})
-	o.progress(50)
+	o.Progress(50)
 	for i := range int32(8) {
-		if err := cluster.MoveTopicPartition(o.topic, i%4, i%3); err != nil {
+		if err := cluster.MoveTopicPartition(o.Topic, i%4, i%3); err != nil {
 			t.Fatal(err)
 		}
 		cluster.RehashCoordinators()
-		o.progress(25)
+		o.Progress(25)
 	}
 	o.judge()
 }

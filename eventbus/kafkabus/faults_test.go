@@ -53,9 +53,9 @@ func TestFaults_OfTheBroker(t *testing.T) { //nolint:tparallel // one broker: on
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			o := observe(t, connect(t, kafkabus.ClientConfig{BootstrapServers: broker.URL()}), kafkabus.SubscriberConfig{})
-			o.progress(200)
+			o.Progress(200)
 			f.fault(t)
-			o.progress(200)
+			o.Progress(200)
 			o.judge()
 		})
 	}
@@ -81,13 +81,13 @@ func TestFaults_OfTheNetwork(t *testing.T) {
 		{"connections cut, again and again", func(o *oracle, p *proxy.Proxy) {
 			for range 3 {
 				p.Cut()
-				o.progress(50)
+				o.Progress(50)
 			}
 		}},
 		{"an answer is cut in its middle", func(o *oracle, p *proxy.Proxy) {
 			for range 3 {
 				p.CutAfter(proxy.ToClient, 100)
-				o.progress(50)
+				o.Progress(50)
 			}
 		}},
 		{"silence for longer than the session", func(_ *oracle, p *proxy.Proxy) {
@@ -104,9 +104,9 @@ func TestFaults_OfTheNetwork(t *testing.T) {
 			client, p := throughProxy(t, kgo.RequestTimeoutOverhead(2*time.Second))
 			// The request to join is waited for as long as the group may take.
 			o := observe(t, client, kafkabus.SubscriberConfig{MaxPollInterval: 3 * time.Second})
-			o.progress(200)
+			o.Progress(200)
 			f.fault(o, p)
-			o.progress(200)
+			o.Progress(200)
 			o.judge()
 		})
 	}

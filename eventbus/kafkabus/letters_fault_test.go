@@ -75,7 +75,7 @@ func TestBus_ABurialThatFailsIsTriedAgain(t *testing.T) {
 	if n := times.Load(); n != 1 {
 		t.Errorf("the handler ran %d times, want once", n)
 	}
-	if text := strings.Join(log.all(), "\n"); !strings.Contains(text, "TOPIC_AUTHORIZATION_FAILED") {
+	if text := strings.Join(log.All(), "\n"); !strings.Contains(text, "TOPIC_AUTHORIZATION_FAILED") {
 		t.Errorf("no word of it in the log:\n%s", text)
 	}
 }

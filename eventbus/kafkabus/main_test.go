@@ -5,15 +5,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"log/slog"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/leat-go/leat/eventbus/internal/bustest"
 	"github.com/leat-go/leat/eventbus/kafkabus"
 	"github.com/leat-go/leat/integration/brokers"
 	"github.com/leat-go/leat/internal/leaktest"
@@ -35,6 +33,19 @@ func TestMain(m *testing.M) {
 
 // patience bounds every wait of these tests; none is expected to take long.
 const patience = 30 * time.Second
+
+// What these tests have in common with those of the other backends.
+var (
+	next       = bustest.Patience(patience).Next
+	eventually = bustest.Patience(patience).Eventually
+	subscribe  = bustest.Subscribe
+	publish    = bustest.Publish
+	msg        = bustest.Message
+	gauge      = bustest.Gauge
+)
+
+// lines is a logger that keeps what it is told.
+type lines = bustest.Log
 
 // shared returns a client of the Kafka that all tests share.
 func shared(t testing.TB, opts ...kgo.Opt) *kgo.Client {
@@ -90,82 +101,4 @@ func newSubscriber(t testing.TB, cfg kafkabus.SubscriberConfig) *kafkabus.Subscr
 		_, _ = s.Drain(ctx)
 	})
 	return s
-}
-
-func subscribe(t testing.TB, s *kafkabus.Subscriber, topic string) <-chan *message.Message {
-	t.Helper()
-	out, err := s.Subscribe(context.WithoutCancel(t.Context()), topic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-func publish(t testing.TB, p message.Publisher, topic string, msgs ...*message.Message) {
-	t.Helper()
-	if err := p.Publish(topic, msgs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func msg(uuid, key string) *message.Message {
-	m := message.NewMessage(uuid, []byte(`{"n":"`+uuid+`"}`))
-	m.Metadata["event_type"] = "Tested"
-	if key != "" {
-		m.Metadata["aggregate_id"] = key
-	}
-	return m
-}
-
-// next returns the next message, unsettled.
-func next(t testing.TB, out <-chan *message.Message) *message.Message {
-	t.Helper()
-	select {
-	case m, ok := <-out:
-		if !ok {
-			t.Fatal("the channel was closed, want a message")
-		}
-		return m
-	case <-time.After(patience):
-		t.Fatal("no message came")
-	}
-	return nil
-}
-
-// eventually waits for a condition.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-}
-
-// lines is a logger that keeps what it is told.
-type lines struct {
-	mu   sync.Mutex
-	seen []string
-}
-
-func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
-
-func (l *lines) Handle(_ context.Context, r slog.Record) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	text := r.Level.String() + " " + r.Message
-	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
-	l.seen = append(l.seen, text)
-	return nil
-}
-
-func (l *lines) WithAttrs([]slog.Attr) slog.Handler { return l }
-func (l *lines) WithGroup(string) slog.Handler      { return l }
-
-func (l *lines) all() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([]string(nil), l.seen...)
 }

@@ -17,7 +17,7 @@ import (
 func TestRebalance_MembersJoinAndLeaveEverySecond(t *testing.T) {
 	t.Parallel()
 	o := observe(t, shared(t), kafkabus.SubscriberConfig{})
-	o.progress(100)
+	o.Progress(100)
 	for range 4 {
 		guest := o.join()
 		<-time.After(time.Second)
@@ -27,7 +27,7 @@ func TestRebalance_MembersJoinAndLeaveEverySecond(t *testing.T) {
 		<-time.After(time.Second)
 	}
 	rebalances := o.members[0].Stats().Rebalances
-	o.progress(100)
+	o.Progress(100)
 	if repeated := o.judge(); repeated > 0 {
 		t.Errorf("%d events were handled twice, want none: all had left in peace", repeated)
 	}
@@ -41,14 +41,14 @@ func TestRebalance_MembersJoinAndLeaveEverySecond(t *testing.T) {
 func TestRebalance_MembersJoinAndLeaveWithTheNewProtocol(t *testing.T) {
 	t.Parallel()
 	o := observe(t, shared(t), kafkabus.SubscriberConfig{ConsumerProtocol: true})
-	o.progress(100)
+	o.Progress(100)
 	for range 2 {
 		guest := o.join()
 		eventually(t, "the guest has work", func() bool { return guest.Stats().Acked > 10 })
 		if err := guest.Close(); err != nil {
 			t.Error(err)
 		}
-		o.progress(100)
+		o.Progress(100)
 	}
 	if repeated := o.judge(); repeated > 0 {
 		t.Errorf("%d events were handled twice, want none: all had left in peace", repeated)

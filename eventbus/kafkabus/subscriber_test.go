@@ -36,7 +36,7 @@ func TestSubscriber_DeliversWhatWasPublished(t *testing.T) {
 	if err := sub.Close(); err != nil {
 		t.Error(err)
 	}
-	t.Logf("%+v %q", sub.Stats(), log.all())
+	t.Logf("%+v %q", sub.Stats(), log.All())
 }
 
 // A lone record is committed at once; those that trickle in behind it, with

@@ -1,7 +1,6 @@
 package kafkabus_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -10,35 +9,11 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel/sdk/metric"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus/kafkabus"
 	"github.com/leat-go/leat/integration/brokers"
 )
-
-// gauge collects as an exporter does, and returns the metric's one value.
-func gauge(t testing.TB, reader *metric.ManualReader, name string) (value int64, told bool) {
-	t.Helper()
-	var rm metricdata.ResourceMetrics
-	if err := reader.Collect(context.WithoutCancel(t.Context()), &rm); err != nil {
-		t.Fatal(err)
-	}
-	for _, scope := range rm.ScopeMetrics {
-		for _, m := range scope.Metrics {
-			if m.Name != name {
-				continue
-			}
-			switch d := m.Data.(type) {
-			case metricdata.Gauge[int64]:
-				return d.DataPoints[0].Value, true
-			case metricdata.Sum[int64]:
-				return d.DataPoints[0].Value, true
-			}
-		}
-	}
-	return 0, false
-}
 
 const waitingLetters = "leat.dead_letters.waiting"
 

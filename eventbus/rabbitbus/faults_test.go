@@ -42,14 +42,14 @@ func testFaults(t *testing.T, broker *brokers.Instance) {
 			t.Helper()
 			for range 5 {
 				p.Cut()
-				o.progress(50)
+				o.Progress(50)
 			}
 		})},
 		{"connections cut in the middle of an answer", kinds[:1], through(func(t *testing.T, o *oracle, p *proxy.Proxy) {
 			t.Helper()
 			for n := range int64(5) {
 				p.CutAfter(proxy.ToClient, 1000+37*n)
-				o.progress(50)
+				o.Progress(50)
 			}
 		})},
 		{"connections stalled for a moment", kinds, through(func(t *testing.T, o *oracle, p *proxy.Proxy) {
@@ -58,13 +58,13 @@ func testFaults(t *testing.T, broker *brokers.Instance) {
 				p.Stall(d)
 				<-time.After(300 * time.Millisecond)
 				p.Flow(d)
-				o.progress(50)
+				o.Progress(50)
 			}
 		})},
 		{"connections half open, noticed by heartbeat", kinds, through(func(t *testing.T, o *oracle, p *proxy.Proxy) {
 			t.Helper()
 			p.HalfOpen()
-			o.progress(50)
+			o.Progress(50)
 			if o.sub.Stats().Reconnections == 0 || o.publishing.Stats().Reconnections == 0 {
 				t.Errorf("%+v, %+v, want both to have noticed", o.sub.Stats(), o.publishing.Stats())
 			}
@@ -74,19 +74,19 @@ func testFaults(t *testing.T, broker *brokers.Instance) {
 			ch := raw(t, broker.URL())
 			for range 3 {
 				lost := o.sub.Stats().Reconnections
-				if _, err := ch.QueueDelete(o.topic+".g", false, false, false); err != nil {
+				if _, err := ch.QueueDelete(o.Topic+".g", false, false, false); err != nil {
 					t.Fatal(err)
 				}
 				eventually(t, "the queue is back", func() bool { return o.sub.Stats().Reconnections > lost })
-				o.forget() // what was in the queue is gone
-				o.progress(50)
+				o.Excuse(o.Confirmed()) // what was in the queue is gone
+				o.Progress(50)
 			}
 		}},
 		{"all connections closed by an operator, again and again", kinds, func(t *testing.T, o *oracle) {
 			t.Helper()
 			for range 2 {
 				control(t, broker, "close_all_connections", "a test")
-				o.progress(50)
+				o.Progress(50)
 			}
 		}},
 		{"broker stopped and started inside its node", kinds[1:], func(t *testing.T, _ *oracle) {
@@ -128,7 +128,7 @@ func testFaults(t *testing.T, broker *brokers.Instance) {
 			blocked := func() bool {
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()
-				errs := o.pub.PublishBatch(ctx, o.topic, []*message.Message{msg("0/0", "0")})
+				errs := o.pub.PublishBatch(ctx, o.Topic, []*message.Message{msg("0/0", "0")})
 				var alarm *rabbitbus.BlockedError
 				return len(errs) == 1 && errors.As(errs[0], &alarm) && errors.Is(errs[0], context.DeadlineExceeded) && !errors.Is(errs[0], rabbitbus.ErrUnknown)
 			}
@@ -138,7 +138,7 @@ func testFaults(t *testing.T, broker *brokers.Instance) {
 			t.Helper()
 			control(t, broker, "eval", "application:set_env(rabbit, consumer_timeout, 1000), application:set_env(rabbit, channel_tick_interval, 500).")
 			control(t, broker, "close_all_connections", "the settings are for new channels")
-			o.progress(50)
+			o.Progress(50)
 			lost := o.sub.Stats().Reconnections
 			o.hold(func() bool { return o.sub.Stats().Reconnections > lost })
 		}},
@@ -148,9 +148,9 @@ func testFaults(t *testing.T, broker *brokers.Instance) {
 			for _, kind := range f.kinds {
 				t.Run(string(kind), func(t *testing.T) {
 					o := observe(t, broker.URL(), broker, rabbitbus.SubscriberConfig{Topology: rabbitbus.TopologyConfig{QueueType: kind}, PrefetchCount: 100})
-					o.progress(200)
+					o.Progress(200)
 					f.fault(t, o)
-					o.progress(200)
+					o.Progress(200)
 					o.judge()
 				})
 			}

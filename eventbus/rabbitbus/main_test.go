@@ -5,16 +5,14 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"log/slog"
 	"os"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/leat-go/leat/eventbus/internal/bustest"
 	"github.com/leat-go/leat/eventbus/rabbitbus"
 	"github.com/leat-go/leat/internal/leaktest"
 	"github.com/leat-go/leat/internal/offspring"
@@ -34,6 +32,18 @@ func TestMain(m *testing.M) {
 
 // patience bounds every wait of these tests; none is expected to take long.
 const patience = 2 * time.Minute
+
+// What these tests have in common with those of the other backends.
+var (
+	next       = bustest.Patience(patience).Next
+	none       = bustest.None
+	eventually = bustest.Patience(patience).Eventually
+	subscribe  = bustest.Subscribe
+	publish    = bustest.Publish
+)
+
+// lines is a logger that keeps what it is told.
+type lines = bustest.Log
 
 // connect returns a client, closed with the test.
 func connect(t testing.TB, url string) *rabbitbus.Client {
@@ -102,20 +112,9 @@ func newPublisher(t testing.TB, cfg rabbitbus.PublisherConfig) *rabbitbus.Publis
 	return p
 }
 
-func publish(t testing.TB, p message.Publisher, topic string, msgs ...*message.Message) {
-	t.Helper()
-	if err := p.Publish(topic, msgs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func msg(uuid, key string) *message.Message {
-	m := message.NewMessage(uuid, []byte(`{"n":"`+uuid+`"}`))
-	m.Metadata["event_type"] = "Tested"
+	m := bustest.Message(uuid, key)
 	m.Metadata["aggregate_type"] = "Test"
-	if key != "" {
-		m.Metadata["aggregate_id"] = key
-	}
 	return m
 }
 
@@ -127,45 +126,6 @@ func batch(n int, key string) []*message.Message {
 	return msgs
 }
 
-// next returns the next message, unsettled.
-func next(t testing.TB, out <-chan *message.Message) *message.Message {
-	t.Helper()
-	select {
-	case m, ok := <-out:
-		if !ok {
-			t.Fatal("the channel was closed, want a message")
-		}
-		return m
-	case <-time.After(patience):
-		t.Fatal("no message came")
-	}
-	return nil
-}
-
-// none fails when a message comes within the time.
-func none(t testing.TB, out <-chan *message.Message, within time.Duration) {
-	t.Helper()
-	select {
-	case m, ok := <-out:
-		if ok {
-			t.Fatalf("message %s came, want none", m.UUID)
-		}
-	case <-time.After(within):
-	}
-}
-
-// eventually waits for a condition.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-}
-
 // ready returns how many messages wait in a queue.
 func ready(t testing.TB, ch *amqp.Channel, queue string) int {
 	t.Helper()
@@ -174,30 +134,4 @@ func ready(t testing.TB, ch *amqp.Channel, queue string) int {
 		t.Fatal(err)
 	}
 	return q.Messages
-}
-
-// lines is a logger that keeps what it is told.
-type lines struct {
-	mu   sync.Mutex
-	seen []string
-}
-
-func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
-
-func (l *lines) Handle(_ context.Context, r slog.Record) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	text := r.Level.String() + " " + r.Message
-	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
-	l.seen = append(l.seen, text)
-	return nil
-}
-
-func (l *lines) WithAttrs([]slog.Attr) slog.Handler { return l }
-func (l *lines) WithGroup(string) slog.Handler      { return l }
-
-func (l *lines) all() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.seen, "\n")
 }

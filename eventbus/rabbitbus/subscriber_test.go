@@ -34,15 +34,6 @@ func newSubscriber(t testing.TB, cfg rabbitbus.SubscriberConfig) *rabbitbus.Subs
 	return s
 }
 
-func subscribe(t testing.TB, s *rabbitbus.Subscriber, topic string) <-chan *message.Message {
-	t.Helper()
-	out, err := s.Subscribe(context.WithoutCancel(t.Context()), topic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
 // kinds of queues that what does not depend on them is tested with.
 var kinds = []rabbitbus.QueueType{rabbitbus.QueueQuorum, rabbitbus.QueueClassic}
 

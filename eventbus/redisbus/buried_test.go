@@ -55,7 +55,7 @@ func TestBus_OnBuriedIsToldOfEveryLetter(t *testing.T) {
 	}
 	eventually(t, "both panics are logged and both events acknowledged", func() bool {
 		panics := 0
-		for _, said := range log.above(slog.LevelError) {
+		for _, said := range log.Above(slog.LevelError) {
 			if contains([]string{said}, "hook panicked") {
 				panics++
 			}
@@ -87,7 +87,7 @@ func TestBus_BurialThatFailsIsTriedAgain(t *testing.T) {
 	if err := bus.Publish(t.Context(), placed("failure")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is tried again", func() bool { return len(log.above(slog.LevelError)) >= 3 })
+	eventually(t, "it is tried again", func() bool { return len(log.Above(slog.LevelError)) >= 3 })
 	if n := pendingOf(t, client, prefix+":stream", "g"); n != 1 {
 		t.Errorf("%d pending while it cannot be buried, want 1", n)
 	}

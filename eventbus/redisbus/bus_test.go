@@ -200,7 +200,7 @@ func TestBus_DisabledDeadLettersDropWhatKillsToo(t *testing.T) {
 	if n := client.Exists(t.Context(), prefix+":stream_dlq").Val(); n != 0 {
 		t.Error("there is a dead letter stream")
 	}
-	if said := log.above(slog.LevelError); len(said) != 2 || !strings.Contains(strings.Join(said, ""), "event_id") {
+	if said := log.Above(slog.LevelError); len(said) != 2 || !strings.Contains(strings.Join(said, ""), "event_id") {
 		t.Errorf("it said %q, want an error with the event's id", said)
 	}
 }

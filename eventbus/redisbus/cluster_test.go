@@ -106,11 +106,11 @@ func TestCluster_ReshardingUnderLoad(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, brokers.RedisClusterOptions{Redis: brokers.RedisOptions{Fsync: brokers.NoAppendOnly}})
 	o := observe(t, c.client, redisbus.SubscriberConfig{})
-	o.progress(100)
+	o.Progress(100)
 	for range 4 {
-		at := c.owner(o.stream)
-		c.move(o.stream, at, (at+1)%3)
-		o.progress(100)
+		at := c.owner(o.Topic)
+		c.move(o.Topic, at, (at+1)%3)
+		o.Progress(100)
 	}
 	o.judge()
 }
@@ -144,19 +144,19 @@ func TestCluster_NodeLost(t *testing.T) {
 	alone := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), ClusterStateReloadInterval: time.Hour})
 	t.Cleanup(func() { _ = alone.Close() })
 	pub := newPublisher(t, redisbus.PublisherConfig{Client: alone})
-	o.progress(100)
-	at := c.owner(o.stream)
-	beside := "{" + o.stream + "}:beside"
+	o.Progress(100)
+	at := c.owner(o.Topic)
+	beside := "{" + o.Topic + "}:beside"
 	publish(t, pub, beside, msg("before", ""))
-	kept := o.soFar()
-	replicated(t, connect(t, c.Nodes[at].URL()), "{"+o.stream+"}")
+	kept := o.Confirmed()
+	replicated(t, connect(t, c.Nodes[at].URL()), "{"+o.Topic+"}")
 	if err := c.Nodes[at].Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "its replica has the slot", func() bool { return c.owner(o.stream) == at+3 })
+	eventually(t, "its replica has the slot", func() bool { return c.owner(o.Topic) == at+3 })
 	o.forgive(kept)
 	eventually(t, "a publisher alone finds the heir", func() bool { return pub.Publish(beside, msg("after", "")) == nil })
-	o.progress(200)
+	o.Progress(200)
 	o.judge()
 	reconnected(t, o)
 }

@@ -33,7 +33,7 @@ func TestFaults(t *testing.T) {
 				if err := admin.Do(t.Context(), "client", "kill", "type", "normal", "skipme", "yes").Err(); err != nil {
 					t.Fatal(err)
 				}
-				o.progress(50)
+				o.Progress(50)
 			}
 		}, check: reconnected},
 		{name: "server restarted", repeats: true, fault: func(t *testing.T, server *brokers.Instance, _ *redis.Client, _ *oracle) {
@@ -73,15 +73,15 @@ func TestFaults(t *testing.T) {
 		{name: "consumer deleted", fault: func(t *testing.T, _ *brokers.Instance, admin *redis.Client, o *oracle) {
 			t.Helper()
 			for range 5 {
-				if err := admin.XGroupDelConsumer(t.Context(), o.stream, "g", o.sub.ConsumerName()).Err(); err != nil {
+				if err := admin.XGroupDelConsumer(t.Context(), o.Topic, "g", o.sub.ConsumerName()).Err(); err != nil {
 					t.Fatal(err)
 				}
-				o.progress(20)
+				o.Progress(20)
 			}
 		}},
 		{name: "group deleted", repeats: true, fault: func(t *testing.T, _ *brokers.Instance, admin *redis.Client, o *oracle) {
 			t.Helper()
-			if err := admin.XGroupDestroy(t.Context(), o.stream, "g").Err(); err != nil {
+			if err := admin.XGroupDestroy(t.Context(), o.Topic, "g").Err(); err != nil {
 				t.Fatal(err)
 			}
 		}, check: recreated},
@@ -90,11 +90,11 @@ func TestFaults(t *testing.T) {
 			if err := admin.ConfigSet(t.Context(), "maxmemory", "1mb").Err(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "publishes are refused", func() bool { return o.refusals() > 50 })
-			if err := o.pub.Publish(o.stream, msg("refused", "")); !refusedWith(err, "OOM") {
+			eventually(t, "publishes are refused", func() bool { return len(o.Refused()) > 50 })
+			if err := o.pub.Publish(o.Topic, msg("refused", "")); !refusedWith(err, "OOM") {
 				t.Errorf("publish: %v, want OOM", err)
 			}
-			eventually(t, "the consumer goes on to the end", func() bool { return pendingOf(t, admin, o.stream, "g") == 0 })
+			eventually(t, "the consumer goes on to the end", func() bool { return pendingOf(t, admin, o.Topic, "g") == 0 })
 			if err := admin.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -110,8 +110,8 @@ func TestFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			admin.BgSave(t.Context())
-			eventually(t, "publishes are refused", func() bool { return o.refusals() > 50 })
-			if err := o.pub.Publish(o.stream, msg("refused", "")); !refusedWith(err, "MISCONF") {
+			eventually(t, "publishes are refused", func() bool { return len(o.Refused()) > 50 })
+			if err := o.pub.Publish(o.Topic, msg("refused", "")); !refusedWith(err, "MISCONF") {
 				t.Errorf("publish: %v, want MISCONF", err)
 			}
 			if err := os.Remove(obstacle); err != nil {
@@ -138,9 +138,9 @@ func TestFaults(t *testing.T) {
 			server := brokers.StartRedis(t, brokers.RedisOptions{})
 			admin := connect(t, server.URL())
 			o := observe(t, connect(t, server.URL()), redisbus.SubscriberConfig{})
-			o.progress(100)
+			o.Progress(100)
 			f.fault(t, server, admin, o)
-			o.progress(200)
+			o.Progress(200)
 			if repeated := o.judge(); repeated > 0 && !f.repeats {
 				t.Errorf("%d events were handled twice", repeated)
 			}
@@ -173,7 +173,7 @@ func recreated(t *testing.T, o *oracle) {
 
 func silent(t *testing.T, o *oracle) {
 	t.Helper()
-	if said := o.log.above(slog.LevelInfo); len(said) > 0 {
+	if said := o.log.Above(slog.LevelInfo); len(said) > 0 {
 		t.Errorf("it said %q, want silence", said)
 	}
 }
@@ -181,7 +181,7 @@ func silent(t *testing.T, o *oracle) {
 // onePerChange checks that failures are told once each, not once an attempt.
 func onePerChange(t *testing.T, o *oracle) {
 	t.Helper()
-	said := o.log.above(slog.LevelInfo)
+	said := o.log.Above(slog.LevelInfo)
 	if most := int(o.sub.Stats().Reconnections)*5 + 5; len(said) > most {
 		t.Errorf("%d lines for %d reconnections: %q", len(said), o.sub.Stats().Reconnections, said)
 	}
@@ -212,7 +212,7 @@ func TestFaults_StreamDeleted(t *testing.T) {
 		m.Ack()
 		eventually(t, "the ack is with the server", func() bool { return pendingOf(t, client, stream, "g") == 0 })
 	}
-	if s, said := sub.Stats(), log.above(slog.LevelInfo); s.Recreations != 5 || s.Reconnections != 0 || len(said) != 5 {
+	if s, said := sub.Stats(), log.Above(slog.LevelInfo); s.Recreations != 5 || s.Reconnections != 0 || len(said) != 5 {
 		t.Errorf("%d recreations and %d reconnections counted, said %q; want 5, 0 and a line for each", s.Recreations, s.Reconnections, said)
 	}
 }
@@ -253,7 +253,7 @@ func TestFaults_StreamReplacedByAnotherType(t *testing.T) {
 	client.Del(t.Context(), stream)
 	publish(t, newPublisher(t, redisbus.PublisherConfig{Client: client}), stream, msg("1", ""))
 	next(t, out).Ack()
-	if said := log.above(slog.LevelWarn); len(said) > 4 {
+	if said := log.Above(slog.LevelWarn); len(said) > 4 {
 		t.Errorf("it said %q, want a line for each change", said)
 	}
 }

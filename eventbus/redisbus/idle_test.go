@@ -48,7 +48,7 @@ func TestBus_IdleCostsNothing(t *testing.T) {
 	if computed > idle/50 {
 		t.Errorf("%v of a processor in %v, want next to nothing", computed, idle)
 	}
-	if said := log.above(slog.LevelWarn); len(said) != 0 {
+	if said := log.Above(slog.LevelWarn); len(said) != 0 {
 		t.Errorf("it said %q", said)
 	}
 	t.Logf("%d commands and %v of a processor in %v", commands, computed, idle)

@@ -36,19 +36,19 @@ func TestFaults_Network(t *testing.T) {
 		{"cut, again and again", func(_ *testing.T, p *proxy.Proxy, o *oracle) {
 			for range 20 {
 				p.Cut()
-				o.progress(20)
+				o.Progress(20)
 			}
 		}},
 		{"answers cut in the middle", func(_ *testing.T, p *proxy.Proxy, o *oracle) {
 			for i := range 20 {
 				p.CutAfter(proxy.ToClient, int64(37*i))
-				o.progress(20)
+				o.Progress(20)
 			}
 		}},
 		{"requests cut in the middle", func(_ *testing.T, p *proxy.Proxy, o *oracle) {
 			for i := range 20 {
 				p.CutAfter(proxy.ToServer, int64(53*i))
-				o.progress(20)
+				o.Progress(20)
 			}
 		}},
 		{"answers stalled past the deadlines", func(_ *testing.T, p *proxy.Proxy, _ *oracle) {
@@ -69,7 +69,7 @@ func TestFaults_Network(t *testing.T) {
 		{"half-open connections", func(_ *testing.T, p *proxy.Proxy, _ *oracle) { p.HalfOpen() }},
 		{"far away", func(_ *testing.T, p *proxy.Proxy, o *oracle) {
 			p.Delay(20 * time.Millisecond)
-			o.progress(200)
+			o.Progress(200)
 			p.Delay(0)
 		}},
 	} {
@@ -84,9 +84,9 @@ func TestFaults_Network(t *testing.T) {
 			// A half-open read is noticed after BlockTime and the ten seconds that
 			// go-redis adds to it.
 			o := observe(t, client, redisbus.SubscriberConfig{BlockTime: 200 * time.Millisecond})
-			o.progress(100)
+			o.Progress(100)
 			f.fault(t, p, o)
-			o.progress(200)
+			o.Progress(200)
 			o.judge()
 		})
 	}

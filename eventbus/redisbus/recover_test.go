@@ -161,7 +161,7 @@ func TestRecovery_HeartbeatTakesNothingBack(t *testing.T) {
 	if err != nil || len(rows) != 1 || rows[0].Consumer != "heir" {
 		t.Errorf("the entry is with %+v, %v, want the heir", rows, err)
 	}
-	if said := log.above(slog.LevelWarn); len(said) != 1 {
+	if said := log.Above(slog.LevelWarn); len(said) != 1 {
 		t.Errorf("it said %q, want one line", said)
 	}
 	// At the drain it hands back its own, and leaves the heir's alone.

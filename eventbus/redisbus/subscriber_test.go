@@ -224,7 +224,7 @@ func TestSubscriber_IdleIsQuietAndStopsAtOnce(t *testing.T) {
 	if took := time.Since(began); err != nil || took > redisbus.DefaultBlockTime/2 || report.Finished+report.HandedBack != 0 {
 		t.Errorf("drain of an idle subscriber: %+v, %v after %v", report, err, took)
 	}
-	if said := log.above(slog.LevelInfo); len(said) != 0 {
+	if said := log.Above(slog.LevelInfo); len(said) != 0 {
 		t.Errorf("it said %q, want silence", said)
 	}
 }
@@ -283,7 +283,7 @@ func TestSubscriber_ClientClosedUnderIt(t *testing.T) {
 	for m := range out { // the second one may have been on its way
 		m.Ack()
 	}
-	if said := log.above(slog.LevelError); len(said) != 1 {
+	if said := log.Above(slog.LevelError); len(said) != 1 {
 		t.Errorf("it said %q, want one error", said)
 	}
 }
