@@ -20,6 +20,7 @@ import (
 // key that brings them into the partition of the letters that they speak of, and
 // no value.
 const (
+	headerRemovedIn     = "dlq_removed_in"     // the partition of the letters; in another one the record means nothing
 	headerRemoved       = "dlq_removed"        // offsets of letters that are gone, separated by commas
 	headerRemovedBefore = "dlq_removed_before" // all letters before that offset are gone
 )

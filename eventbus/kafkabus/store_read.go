@@ -182,6 +182,10 @@ func (r *removals) read(rec *kgo.Record) bool {
 	mark := false
 	for _, h := range rec.Headers {
 		switch h.Key {
+		case headerRemovedIn: // it comes first
+			if string(h.Value) != strconv.Itoa(int(rec.Partition)) {
+				return true // it went astray
+			}
 		case headerRemovedBefore:
 			if n, err := strconv.ParseInt(string(h.Value), 10, 64); err == nil {
 				r.before = max(r.before, min(n, rec.Offset))
@@ -221,9 +225,13 @@ func (s *Store) remove(ctx context.Context, v view, partition int32, offsets []i
 }
 
 // mark writes a record about letters into their partition. The client chooses
-// partitions by key; so a key is looked for that it brings there.
+// partitions by key; so a key is looked for that it brings there. Where it does
+// not, because the topic has more partitions than it knows of, say, the record
+// speaks of nobody's letters.
 func (s *Store) mark(ctx context.Context, v view, partition int32, header, value string) error {
-	r := &kgo.Record{Topic: s.cfg.Topic, Headers: []kgo.RecordHeader{{Key: header, Value: []byte(value)}}}
+	r := &kgo.Record{Topic: s.cfg.Topic, Headers: []kgo.RecordHeader{
+		{Key: headerRemovedIn, Value: strconv.AppendInt(nil, int64(partition), 10)}, {Key: header, Value: []byte(value)},
+	}}
 	partitioner, ok := s.cfg.Client.OptValue(kgo.RecordPartitioner).(kgo.Partitioner)
 	if !ok {
 		return errPartitioner
@@ -236,6 +244,7 @@ func (s *Store) mark(ctx context.Context, v view, partition int32, header, value
 				return err
 			}
 			if r.Partition != partition {
+				s.cfg.Client.ForceMetadataRefresh()
 				return errPartitioner
 			}
 			return nil
@@ -244,4 +253,4 @@ func (s *Store) mark(ctx context.Context, v view, partition int32, header, value
 	return errPartitioner
 }
 
-var errPartitioner = errors.New("the client's partitioner does not go by keys: letters cannot be marked as removed")
+var errPartitioner = errors.New("the letter cannot be marked as removed: the client's partitioner does not go by keys, or partitions were added just now")
