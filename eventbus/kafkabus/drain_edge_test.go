@@ -182,3 +182,37 @@ func TestDrain_WhileItsPartitionsMove(t *testing.T) {
 		}
 	}
 }
+
+// What is behind a message that is handed back is done again whatever becomes of
+// it now: its key's next message is not handed out in its place.
+func TestDrain_NothingOvertakesWhatIsHandedBack(t *testing.T) {
+	t.Parallel()
+	_, client := fake(t)
+	topic := name("overtake")
+	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 1}})
+	publish(t, pub, topic, msg("0", "k"), msg("1", "k"), msg("2", "other"))
+	sub := newSubscriber(t, kafkabus.SubscriberConfig{Client: client, Concurrency: 2, NackDelay: time.Hour})
+	out := subscribe(t, sub, topic)
+	held, nacked := next(t, out), next(t, out)
+	if held.UUID == "0" {
+		held, nacked = nacked, held
+	}
+	nacked.Nack()
+	eventually(t, "it is nacked", func() bool { return sub.Stats().Nacked == 1 })
+	handedBack := make(chan int, 1)
+	go func() { handedBack <- drained(t, sub) }()
+	select {
+	case m := <-out:
+		t.Errorf("%s came, and 0 comes again", m.UUID)
+		m.Ack()
+	case <-time.After(200 * time.Millisecond): // it is not to come
+	}
+	held.Ack()
+	for m := range out {
+		t.Errorf("%s came, and 0 comes again", m.UUID)
+		m.Ack()
+	}
+	if n := <-handedBack; n != 3 {
+		t.Errorf("%d handed back, want all three: the last is behind a gap", n)
+	}
+}

@@ -123,6 +123,9 @@ func (p *partition) relimit() {
 	limit, reach := p.limit, p.reach
 	p.limit, p.reach, p.want = noOffset, noOffset, 0
 	for _, e := range p.window {
+		if e.given && !e.settled {
+			break // what is behind it is done again anyway, and its key's have to wait
+		}
 		switch {
 		case e.settled && !e.empty || e.handed.Load() && !e.given:
 			p.limit, p.reach = e.delivery.Offset, e.delivery.Offset
