@@ -23,9 +23,10 @@ type crash struct {
 	mark   int64 // the record that was being handled alone; noOffset: none
 	tries  int   // how often it was
 
-	begun  bool // this owner has written that it began
-	asked  bool // it is about to
-	before crash0
+	begun   bool // this owner has written that it began
+	asked   bool // it is about to
+	counted bool // it is among the starts
+	before  crash0
 }
 
 // crash0 is what the owner before left.
@@ -88,7 +89,7 @@ func inherit(metadata string) crash {
 // begin counts this owner, at the offset that it begins with. span is how many
 // records may have been in flight when the one before died.
 func (c *crash) begin(at int64, span int) {
-	c.starts++
+	c.starts, c.counted = c.starts+1, true
 	if c.starts > blindStarts {
 		c.until = max(c.until, at+int64(span))
 	}
@@ -118,9 +119,13 @@ func (c *crash) marks(offset int64) {
 }
 
 // progress is what a commit says when the partition has come as far as offset:
-// this owner is the only one that began there.
+// this owner is the only one that began there, if it has begun: over tombstones
+// it comes without that.
 func (c *crash) progress(offset int64) {
-	c.starts = 1
+	c.starts = 0
+	if c.counted {
+		c.starts = 1
+	}
 	if c.until <= offset {
 		c.until = 0
 	}

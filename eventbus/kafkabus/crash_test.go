@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leat-go/leat/dlq"
 	"github.com/leat-go/leat/eventbus/kafkabus"
@@ -249,4 +251,28 @@ func TestCrash_PublisherKilled(t *testing.T) {
 		}
 		last = n
 	}
+}
+
+// Passing over tombstones is no beginning: the owner that does counts once, when
+// it hands out the first record.
+func TestFake_TombstonesAreNoStart(t *testing.T) {
+	t.Parallel()
+	cluster, client := fake(t)
+	topic, group := name("tombstones"), name("g")
+	pub := newPublisher(t, kafkabus.PublisherConfig{Client: client, Topics: kafkabus.TopicConfig{Partitions: 1}})
+	publish(t, pub, topic, msg("0", "k"))
+	passed := kadm.OffsetsFromRecords(kgo.Record{Topic: topic, Offset: 0, LeaderEpoch: -1})
+	if err := kadm.NewClient(client).CommitAllOffsets(t.Context(), group, passed); err != nil {
+		t.Fatal(err)
+	}
+	produce(t, client, &kgo.Record{Topic: topic, Key: []byte("k")})
+	sub := newSubscriber(t, withStore(t, client, group))
+	out := subscribe(t, sub, topic)
+	eventually(t, "the tombstone is passed", func() bool { return fakeCommitted(cluster, group, topic) == 2 })
+	publish(t, pub, topic, msg("1", "k"))
+	m := next(t, out)
+	if said := cluster.GroupInfo(group).Commits[topic][0].Metadata; said != "leat1;s=1" {
+		t.Errorf("the first owner says %q, want one start", said)
+	}
+	m.Ack()
 }
