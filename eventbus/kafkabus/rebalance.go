@@ -158,7 +158,7 @@ func (s *subscription) forget(parts []*partition) (forgotten []*partition) {
 		s.stats.handedBack.Add(int64(p.open))
 		p.gone = true
 		p.pending, p.window = nil, nil
-		p.open, p.want = 0, 0
+		p.open, p.bytes, p.want = 0, 0, 0 // it has room: a pause that comes too late is undone
 		p.kill(ErrPartitionLost)
 		close(p.abandon)
 		if s.table.parts[p.id] == p {
