@@ -66,7 +66,9 @@ type Offset int
 const (
 	// Earliest begins with the oldest record: history is delivered.
 	Earliest Offset = iota
-	// Latest begins with what comes after the group was joined.
+	// Latest begins with what comes after the group was first joined: where that
+	// is, is committed before anything is read. A partition that is added to the
+	// topic later begins with what comes after a member has it.
 	Latest
 )
 

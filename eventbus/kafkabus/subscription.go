@@ -70,6 +70,9 @@ func (s *Subscriber) newSubscription(ctx context.Context, topic, name string) (*
 		kgo.OnPartitionsRevoked(sub.revoked),
 		kgo.OnPartitionsLost(sub.lost),
 	)
+	if s.cfg.StartOffset == Latest {
+		opts = append(opts, kgo.AdjustFetchOffsetsFn(sub.fixStart))
+	}
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		sub.kill(err)
