@@ -187,6 +187,9 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 func (s *Store) Purge(ctx context.Context) (int, error) {
 	removed := 0
 	err := s.look(ctx, "purge letters", func(h *hold) error {
+		if h.ch == nil { // the queue was not there
+			return nil
+		}
 		n, err := h.ch.QueuePurge(s.queue, false)
 		removed = n
 		return err

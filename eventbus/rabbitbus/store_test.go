@@ -118,6 +118,17 @@ func TestStore_TenThousandLettersAndTwoListers(t *testing.T) {
 	})
 }
 
+func TestStore_NothingToPurge(t *testing.T) {
+	t.Parallel()
+	url := brokers.RabbitMQ(t)
+	store := openStore(t, url, name(t, url, "nothing"), rabbitbus.TopologyConfig{}) // its queue is not there yet
+	for range 2 {
+		if n, err := store.Purge(t.Context()); n != 0 || err != nil {
+			t.Errorf("%d, %v, want none", n, err)
+		}
+	}
+}
+
 // What the broker buried by itself is shown with its reason, and goes back to
 // where it came from.
 func TestStore_LettersOfTheBroker(t *testing.T) {
