@@ -17,14 +17,17 @@ import (
 // with it (rabbitmq-server#10327; read in 3.10.8 and 4.x). A consumer that comes
 // and goes waits for the log, twice: by the end the channel has been told that
 // everything before is applied, and has sent the rest.
-func applied(ch *amqp.Channel, queue string, kind QueueType) error {
+//
+// The strays are what the consumer was sent all the same: they are to be handled
+// in their place, or go back with the channel.
+func applied(ch *amqp.Channel, queue string, kind QueueType) (strays []amqp.Delivery, err error) {
 	if kind == QueueQuorum {
-		if err := comeAndGo(ch, queue); err != nil {
-			return err
+		if strays, err = comeAndGo(ch, queue); err != nil {
+			return strays, err
 		}
 	}
-	_, err := ch.QueueDeclarePassive(queue, false, false, false, false, nil)
-	return err
+	_, err = ch.QueueDeclarePassive(queue, false, false, false, false, nil)
+	return strays, err
 }
 
 // goneTag names the consumer that comes and goes.
@@ -32,21 +35,21 @@ const goneTag = "leat-applied"
 
 // comeAndGo consumes nothing: the consumer has no credit. A broker that has
 // forgotten what that is (4.x has) may send it one message, unless anybody else
-// consumes, which goes back with the channel.
-func comeAndGo(ch *amqp.Channel, queue string) error {
+// consumes who has room.
+func comeAndGo(ch *amqp.Channel, queue string) (strays []amqp.Delivery, err error) {
 	if err := ch.Qos(1, 0, false); err != nil {
-		return err
+		return nil, err
 	}
 	deliveries, err := ch.Consume(queue, goneTag, false, false, false, false, amqp.Table{
 		"x-credit":   amqp.Table{"credit": int64(0), "drain": false},
 		"x-priority": int32(math.MinInt16),
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	go func() {
-		for range deliveries { // for the client, which keeps them until they are taken
-		}
-	}()
-	return ch.Cancel(goneTag, false)
+	err = ch.Cancel(goneTag, false)
+	for d := range deliveries { // closed when it is cancelled, or with the channel
+		strays = append(strays, d)
+	}
+	return strays, err
 }

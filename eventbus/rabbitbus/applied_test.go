@@ -1,6 +1,7 @@
 package rabbitbus_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -110,5 +111,65 @@ func TestDrain_ManyFinishedOutOfOrderDoNotComeAgain(t *testing.T) {
 	eventually(t, "what is not finished is back", func() bool { return ready(t, raw(t, broker.URL()), topic+".g") >= want })
 	if n := ready(t, raw(t, broker.URL()), topic+".g"); n != want {
 		t.Errorf("%d messages are in the queue, want the %d that were not finished", n, want)
+	}
+}
+
+// A suspect has its turn when the broker has applied the acknowledgements of those
+// before it: they would be counted among its victims, those beyond the 32nd.
+func TestSuspect_WaitsForTheAcknowledgementsBeforeIt(t *testing.T) {
+	t.Parallel()
+	broker := brokers.StartRabbitMQ(t, brokers.RabbitMQOptions{})
+	const before = 60
+	topic := "suspects"
+	store := openStore(t, broker.URL(), topic, rabbitbus.TopologyConfig{})
+	client := connect(t, broker.URL())
+	// Each message is acknowledged alone, because the first one is held.
+	sub := newSubscriber(t, rabbitbus.SubscriberConfig{
+		Client: client, PrefetchCount: 4 * before, Concurrency: before + 1, MaxDeliveries: 2, DeadLetters: store,
+	})
+	if err := sub.SubscribeInitialize(topic); err != nil {
+		t.Fatal(err)
+	}
+	pub := newPublisher(t, rabbitbus.PublisherConfig{Client: client})
+	publish(t, pub, topic, msg("suspect", "s"))
+	look := raw(t, broker.URL())
+	ch := raw(t, broker.URL())
+	if _, ok, err := ch.Get(topic+".g", false); !ok || err != nil {
+		t.Fatalf("get: %v, %v", ok, err)
+	}
+	out := subscribe(t, sub, topic)
+	msgs := batch(before+1, "")
+	for i, m := range msgs {
+		m.Metadata["aggregate_id"] = fmt.Sprint(i)
+	}
+	publish(t, pub, topic, msgs...)
+	held := make(map[string]*message.Message)
+	for range msgs {
+		m := next(t, out)
+		held[m.UUID] = m
+	}
+	eval := func(expression string) {
+		if out, err := broker.Rabbitmqctl(t.Context(), "eval", expression); err != nil {
+			t.Errorf("%s: %v", out, err)
+		}
+	}
+	if err := ch.Close(); err != nil { // the suspect comes again, behind them
+		t.Fatal(err)
+	}
+	eventually(t, "the suspect has come", func() bool { return sub.Stats().InFlight == before+2 && ready(t, look, topic+".g") == 0 })
+	eval("sys:suspend(ra_log_wal).")
+	defer eval("sys:resume(ra_log_wal).")
+	for i := range before + 1 {
+		if id := fmt.Sprint(before - i); id != "0" {
+			acked := sub.Stats().Acked
+			held[id].Ack()
+			eventually(t, "its acknowledgement is written", func() bool { return sub.Stats().Acked > acked })
+		}
+	}
+	held["0"].Ack()
+	none(t, out, 200*time.Millisecond)
+	eval("sys:resume(ra_log_wal).")
+	if m := next(t, out); m.UUID != "suspect" || !m.Ack() {
+		t.Errorf("%s comes, want the suspect", m.UUID)
 	}
 }

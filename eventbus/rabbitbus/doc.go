@@ -100,8 +100,9 @@
 //     closing the channel: both are handled, the former as any cancellation;
 //   - since 4.3 transient queues that are not exclusive are refused: Transient
 //     then fails at Open with a TopologyError;
-//   - since 4.0 the consumer that waits for a quorum queue's acknowledgements at
-//     the end of a drain may be sent one message, which goes back at once.
+//   - since 4.0 the consumer that waits for a quorum queue's acknowledgements, at
+//     the end of a drain and before an event is handled alone, may be sent one
+//     message, which goes back at once, or has its place among the others.
 //
 // # In production
 //

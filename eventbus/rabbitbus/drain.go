@@ -38,9 +38,11 @@ func (s *subscription) drain(idle, consumed <-chan struct{}) router.Report {
 }
 
 // stopIntake cancels the consumer. What the broker has sent by then is in the
-// client's hands or on its way, and handed back with the channel.
+// client's hands or on its way, and handed back with the channel. A single active
+// consumer stays until then: the next one would begin with what comes later, and
+// could pass what is still handled here.
 func (s *session) stopIntake(ctx context.Context) {
-	if s.isLost() {
+	if s.isLost() || s.sub.cfg.Topology.single() {
 		return
 	}
 	_, err := within(ctx, func() (struct{}, error) { return struct{}{}, s.ch.Cancel(s.tag, false) }, nil)
@@ -57,7 +59,8 @@ func (s *session) end(hard context.Context) (left int) {
 		if s.isLost() {
 			return struct{}{}, nil
 		}
-		return struct{}{}, applied(s.ch, s.sub.queue, s.sub.cfg.Topology.QueueType)
+		_, err := applied(s.ch, s.sub.queue, s.sub.cfg.Topology.QueueType)
+		return struct{}{}, err
 	}, nil)
 	if err != nil && !s.isLost() {
 		s.sub.log.Warn("drain: the broker did not answer after the last acknowledgements, finished messages may be delivered again", "error", refused(err))

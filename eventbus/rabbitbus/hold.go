@@ -148,7 +148,7 @@ func (h *hold) release() error {
 	}
 	var err error
 	if h.removed {
-		err = applied(h.ch, h.s.queue, h.s.cfg.Topology.withDefaults().QueueType)
+		_, err = applied(h.ch, h.s.queue, h.s.cfg.Topology.withDefaults().QueueType)
 	}
 	go func() {
 		for range h.deliveries { // for the client, which keeps them until they are taken

@@ -50,13 +50,18 @@ func newInflight(prefetch int) *inflight {
 	return t
 }
 
-func (t *inflight) add(e *entry) {
+// add reports false when the channel is gone already.
+func (t *inflight) add(e *entry) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.voided {
+		return false
+	}
 	last := t.head.prev
 	last.next, e.prev, e.next, t.head.prev = e, last, &t.head, e
 	t.n++
 	t.open++
+	return true
 }
 
 // settle marks e as handled. It returns how many acks wait. Not ok: the channel

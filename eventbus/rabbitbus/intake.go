@@ -21,7 +21,10 @@ const suspectAfter = 3
 // take puts a delivery into the table and the lanes.
 func (s *session) take(ctx context.Context, d *amqp.Delivery) {
 	e := s.entry(d)
-	s.table.add(e)
+	if !s.table.add(e) {
+		s.sub.past.lose([]*entry{e}, nil)
+		return
+	}
 	crashes := e.delivery.Count - s.sub.past.forgiven(e)
 	if limit := s.sub.cfg.MaxDeliveries; limit == NoMaxDeliveries || crashes < max(2, min(suspectAfter, limit)) {
 		s.suspects = false
@@ -49,19 +52,41 @@ func (s *session) isolate(ctx context.Context, e *entry, over bool) {
 	s.acks.flush() // what did not kill is out of it
 }
 
-// heard reports whether the broker has read all acknowledgements: what is handled
-// next may end the process, and they would be counted among its victims.
+// heard reports whether the broker has carried out all acknowledgements: what is
+// handled next may end the process, and they would be counted among its victims.
 func (s *session) heard(ctx context.Context) bool {
 	s.acks.flush()
-	_, err := within(ctx, func() (amqp.Queue, error) {
-		return s.ch.QueueDeclarePassive(s.sub.queue, false, false, false, false, nil)
-	}, nil)
-	return err == nil
+	type answer struct {
+		strays []amqp.Delivery
+		err    error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		strays, err := applied(s.ch, s.sub.queue, s.sub.cfg.Topology.QueueType)
+		answered <- answer{strays, err}
+	}()
+	deliveries := s.deliveries
+	for {
+		select {
+		case d, ok := <-deliveries:
+			if !ok {
+				deliveries = nil
+				continue
+			}
+			s.arrived.add(d)
+		case a := <-answered:
+			s.arrived.strays = append(s.arrived.strays, a.strays...)
+			return a.err == nil
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // await waits until at most n messages are not settled, and reports whether
 // that happened before the session was lost or the drain began.
 func (s *session) await(ctx context.Context, n int) bool {
+	deliveries := s.deliveries
 	for {
 		if s.isLost() || ctx.Err() != nil {
 			return false
@@ -70,6 +95,12 @@ func (s *session) await(ctx context.Context, n int) bool {
 			return true
 		}
 		select {
+		case d, ok := <-deliveries:
+			if !ok {
+				deliveries = nil
+				continue
+			}
+			s.arrived.add(d)
 		case <-s.table.drained:
 		case <-s.lost:
 		case <-ctx.Done():

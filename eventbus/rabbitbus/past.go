@@ -3,6 +3,7 @@ package rabbitbus
 import (
 	"hash/maphash"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,6 +83,7 @@ func (p *past) lose(left []*entry, recent []finishedAt) {
 	defer p.mu.Unlock()
 	now := time.Now()
 	maps.DeleteFunc(p.done, func(_ identity, since time.Time) bool { return !p.fresh(since) })
+	p.keepLost(left)
 	for _, f := range recent {
 		if f.uuid != "" && now.Sub(f.at) < keepPast {
 			p.keepDone(f.identity, now)
@@ -93,9 +95,6 @@ func (p *past) lose(left []*entry, recent []finishedAt) {
 		case e.settled:
 			p.keepDone(e.known, now)
 		default:
-			if len(p.lost) >= p.limit {
-				clear(p.lost) // others have got them, mostly
-			}
 			p.lost[e.known]++
 		}
 	}
@@ -111,11 +110,34 @@ func (p *past) finish(e *entry) {
 }
 
 func (p *past) keepDone(id identity, now time.Time) {
-	if len(p.done) >= p.limit {
-		clear(p.done)
+	if _, known := p.done[id]; !known && len(p.done) >= p.limit {
+		p.forget(len(p.done) / 4)
 	}
 	p.done[id] = now
 	delete(p.lost, id)
+}
+
+// keepLost makes room for entries of a lost channel: the others were handled, or
+// somebody else has got them, mostly.
+func (p *past) keepLost(left []*entry) {
+	if len(p.lost)+len(left) <= p.limit {
+		return
+	}
+	kept := make(map[identity]int, len(left))
+	for _, e := range left {
+		if n := p.lost[e.known]; n > 0 {
+			kept[e.known] = n
+		}
+	}
+	p.lost = kept
+}
+
+// forget forgets the n that are known longest.
+func (p *past) forget(n int) {
+	ids := slices.SortedFunc(maps.Keys(p.done), func(a, b identity) int { return p.done[a].Compare(p.done[b]) })
+	for _, id := range ids[:n] {
+		delete(p.done, id)
+	}
 }
 
 // finished reports, once, whether the message of a redelivery was finished.

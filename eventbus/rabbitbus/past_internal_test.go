@@ -1,6 +1,7 @@
 package rabbitbus
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +66,41 @@ func TestPast_ForgetsInTime(t *testing.T) {
 		p.begin()
 		if p.finished(finishedEntry("new", "a")) {
 			t.Error("it is known in the session after the next one")
+		}
+	})
+}
+
+// Of more losses than there is room for, those are remembered that were lost again.
+func TestPast_ForgivesWhatIsLostAgainAndAgain(t *testing.T) {
+	p := newPast(8)
+	e := finishedEntry("waits", "a")
+	for n := range 20 {
+		p.lose([]*entry{e, finishedEntry(fmt.Sprint("other", n), "a")}, nil)
+		if got := p.forgiven(e); got != n+1 {
+			t.Fatalf("%d forgiven, want %d", got, n+1)
+		}
+	}
+	if len(p.lost) > 8 {
+		t.Errorf("%d remembered, want 8 at most", len(p.lost))
+	}
+}
+
+// Of more finished ones than there is room for, the latest are remembered.
+func TestPast_RemembersTheLatest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPast(8)
+		p.begin()
+		for n := range 30 {
+			time.Sleep(time.Millisecond) //nolint:forbidigo // the clock of synctest
+			p.finish(finishedEntry(fmt.Sprint(n), "a"))
+		}
+		for n := range 6 {
+			if id := fmt.Sprint(29 - n); !p.finished(finishedEntry(id, "a")) {
+				t.Errorf("%s is forgotten", id)
+			}
+		}
+		if p.finished(finishedEntry("20", "a")) {
+			t.Error("20 is remembered, want 8 at most")
 		}
 	})
 }

@@ -24,6 +24,7 @@ type session struct {
 	lostOne sync.Once
 	why     error // written before lost is closed
 
+	arrived  arrivals
 	suspects bool // one over the limit has just had its turn
 	ended    sync.WaitGroup
 }
@@ -151,13 +152,17 @@ func (s *subscription) setSession(sess *session) {
 // whether there were any.
 func (s *session) read(ctx context.Context) (took bool) {
 	for {
+		if d, ok := s.arrived.next(); ok {
+			took = true
+			s.take(ctx, &d)
+			continue
+		}
 		select {
 		case d, ok := <-s.deliveries:
 			if !ok {
 				return took // no phantom: a closed channel gives empty messages for ever
 			}
-			took = true
-			s.take(ctx, &d)
+			s.arrived.add(d)
 		case <-ctx.Done():
 			return took
 		}

@@ -261,6 +261,13 @@ func (c TopologyConfig) arguments(exchange, queue string) amqp.Table {
 	return args
 }
 
+// single reports whether the queue is for one consumer at a time, however that was
+// asked for.
+func (c TopologyConfig) single() bool {
+	asked, _ := c.QueueArguments["x-single-active-consumer"].(bool)
+	return c.SingleActiveConsumer || asked
+}
+
 // bindings are those that a queue begins with.
 func (c TopologyConfig) bindings(queue string) []Binding {
 	if c.NoDefaultBinding {
