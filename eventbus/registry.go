@@ -19,7 +19,7 @@ import (
 // Registry knows the event types of a program: which Go type has which name on
 // the wire. Names are declared in code with [Register], once, and are never
 // taken from Go's own names, so that a type can be renamed or moved without a
-// trace on the wire.
+// trace on the wire. The zero value is empty and ready; it must not be copied.
 //
 // A program may have several registries; a bus has one. Reading is free of
 // locks. Registering while buses run is allowed, and seen by the next event.
@@ -48,9 +48,15 @@ type eventType struct {
 
 // NewRegistry returns an empty registry.
 func NewRegistry() *Registry {
-	r := &Registry{}
-	r.state.Store(&registryState{byName: map[string]*eventType{}, byType: map[reflect.Type]*eventType{}})
-	return r
+	return &Registry{}
+}
+
+// now returns what is registered.
+func (r *Registry) now() *registryState {
+	if s := r.state.Load(); s != nil {
+		return s
+	}
+	return &registryState{}
 }
 
 // EventPtr is satisfied by *T when T embeds [Base]; it is inferred and never
@@ -94,6 +100,8 @@ func Register[T any, P EventPtr[T]](r *Registry, name string, opts ...TypeOption
 	return nil
 }
 
+var errNoRegistry = errors.New("the registry is nil: make one with NewRegistry")
+
 func (r *Registry) add(et *eventType) error {
 	var errs []error
 	names := append([]string{et.name}, et.aliases...)
@@ -114,9 +122,12 @@ func (r *Registry) add(et *eventType) error {
 		errs = append(errs, err)
 	}
 
+	if r == nil {
+		return errors.Join(append(errs, errNoRegistry)...)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old := r.state.Load()
+	old := r.now()
 	if other, ok := old.byType[et.goType]; ok {
 		errs = append(errs, fmt.Errorf("%w: the Go type is registered as %q; old names are declared with Alias", ErrDuplicate, other.name))
 	}
@@ -130,7 +141,9 @@ func (r *Registry) add(et *eventType) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	next := &registryState{byName: maps.Clone(old.byName), byType: maps.Clone(old.byType)}
+	next := &registryState{byName: make(map[string]*eventType), byType: make(map[reflect.Type]*eventType)}
+	maps.Copy(next.byName, old.byName)
+	maps.Copy(next.byType, old.byType)
 	next.byType[et.goType] = et
 	for _, n := range names {
 		next.byName[n] = et
@@ -143,7 +156,7 @@ func (r *Registry) add(et *eventType) error {
 // aliases.
 func (r *Registry) Names() []string {
 	var names []string
-	for _, et := range r.state.Load().byType {
+	for _, et := range r.now().byType {
 		names = append(names, et.name)
 	}
 	slices.Sort(names)
@@ -162,7 +175,7 @@ type TypeInfo struct {
 // by type.
 func (r *Registry) Types() []TypeInfo {
 	var infos []TypeInfo
-	for t, et := range r.state.Load().byType {
+	for t, et := range r.now().byType {
 		infos = append(infos, TypeInfo{Type: Type{t}, Name: et.name, AggregateType: et.aggregate, Version: et.version})
 	}
 	slices.SortFunc(infos, func(a, b TypeInfo) int { return strings.Compare(a.Name, b.Name) })
@@ -186,12 +199,12 @@ func (r *Registry) of(e Event) *eventType {
 	if t == nil || t.Kind() != reflect.Pointer {
 		return nil
 	}
-	return r.state.Load().byType[t.Elem()]
+	return r.now().byType[t.Elem()]
 }
 
-func (r *Registry) named(name string) *eventType { return r.state.Load().byName[name] }
+func (r *Registry) named(name string) *eventType { return r.now().byName[name] }
 
-func (r *Registry) typed(t Type) *eventType { return r.state.Load().byType[t.goType] }
+func (r *Registry) typed(t Type) *eventType { return r.now().byType[t.goType] }
 
 // Type stands for an event type where a Go type parameter cannot: in the list
 // of a subscriber's types, or to ask a bus for a count. The zero value is no

@@ -30,6 +30,7 @@ func TestRegister_RefusesWhatCannotBeToldApart(t *testing.T) {
 		"a version below 1":           {eventbus.Register[other](reg, "Other", eventbus.Version(-1)), nil},
 		"a field of the base's name":  {eventbus.Register[shadowing](reg, "Shadowing"), nil},
 		"a base that is not first":    {eventbus.Register[late](reg, "Late"), nil},
+		"a registry that is nil":      {eventbus.Register[other](nil, "Other"), nil},
 		"a type that marshals itself": {eventbus.Register[marshalling](reg, "Marshalling"), nil},
 	}
 	for name, c := range cases {
@@ -48,6 +49,19 @@ func TestRegister_RefusesWhatCannotBeToldApart(t *testing.T) {
 	}
 	if names := reg.Names(); !slices.Equal(names, []string{"OrderCreated", "OrderShipped", "ParcelSent"}) {
 		t.Errorf("after the refusals the names are %v", names)
+	}
+}
+
+func TestRegistry_TheZeroValueIsReady(t *testing.T) {
+	var reg eventbus.Registry
+	if names := reg.Names(); len(names) != 0 {
+		t.Errorf("names %v, want none", names)
+	}
+	if err := eventbus.Register[other](&reg, "Other"); err != nil {
+		t.Fatal(err)
+	}
+	if names := reg.Names(); !slices.Equal(names, []string{"Other"}) {
+		t.Errorf("names %v, want Other", names)
 	}
 }
 
