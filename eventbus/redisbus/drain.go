@@ -13,9 +13,9 @@ import (
 const cutAfter = 250 * time.Millisecond
 
 // drain ends the reader, waits for the handlers, sends the acks, and hands
-// back the rest, in this order. idle is closed when all workers have ended;
-// stopUpkeep ends heartbeat and acker.
-func (s *subscription) drain(idle <-chan struct{}, stopUpkeep func(hard context.Context)) router.Report {
+// back the rest, in this order. idle is closed when all workers have ended. The
+// heartbeat ends before anything is handed back: it would tell that this is held.
+func (s *subscription) drain(idle <-chan struct{}, stopHeartbeat, stopAcks func(hard context.Context)) router.Report {
 	s.lanes.Close()
 	hard, release := s.ending.Hard()
 	defer release()
@@ -27,9 +27,10 @@ func (s *subscription) drain(idle <-chan struct{}, stopUpkeep func(hard context.
 	case <-s.acks.ended:
 	case <-hard.Done():
 	}
+	stopHeartbeat(hard)
 	left, unsettled := s.table.rest()
 	s.handBack(hard, unsettled, cut)
-	stopUpkeep(hard)
+	stopAcks(hard)
 
 	finished := int(s.finished.Load())
 	unacked := left - len(unsettled) // never confirmed: they are delivered again

@@ -35,6 +35,9 @@ func (s *subscription) heartbeat(ctx context.Context) {
 			s.log.Debug("heartbeat failed", "error", err)
 			continue
 		}
+		if ctx.Err() != nil {
+			return
+		}
 		if err := s.reclaim(ctx, held, "justid"); err != nil {
 			s.log.Debug("heartbeat failed", "error", err)
 		}

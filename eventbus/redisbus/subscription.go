@@ -3,7 +3,6 @@ package redisbus
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -77,29 +76,33 @@ func (s *subscription) run() {
 
 	workers := transport.StartWorkers(s.cfg.Concurrency, s.ending.Abandon, s.log, s.work, s.exited)
 
-	upkeep, stopUpkeep := context.WithCancel(context.Background())
-	defer stopUpkeep()
-	var keepers sync.WaitGroup
-	keepers.Go(func() { s.acks.run(upkeep) })
-	keepers.Go(func() { s.heartbeat(upkeep) })
-	kept := make(chan struct{})
-	go func() {
-		keepers.Wait()
-		close(kept)
-	}()
+	stopAcks := upkeep(s.acks.run)
+	stopHeartbeat := upkeep(s.heartbeat)
 
 	<-s.ending.Stopping
 	stopIntake()
-	report := s.drain(workers.Idle(), func(hard context.Context) {
-		stopUpkeep()
-		select {
-		case <-kept:
-		case <-hard.Done(): // the server hangs; they end by the client's time-outs
-		}
-	})
+	report := s.drain(workers.Idle(), stopHeartbeat, stopAcks)
 	s.kill(context.Canceled)
 	close(s.out)
 	s.log.Debug("subscription ended", "finished", report.Finished, "handed_back", report.HandedBack)
+}
+
+// upkeep starts what runs until it is stopped. To stop waits for its end, or for
+// the end of hard: when the server hangs, it ends by the client's time-outs.
+func upkeep(run func(ctx context.Context)) (stop func(hard context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		run(ctx)
+	}()
+	return func(hard context.Context) {
+		cancel()
+		select {
+		case <-ended:
+		case <-hard.Done():
+		}
+	}
 }
 
 // work hands out one message after the other.
