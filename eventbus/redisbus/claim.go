@@ -117,15 +117,33 @@ type claim struct {
 // A process takes a whole batch with it when one entry kills it. If all of them
 // were taken up together again and again, all would seem to be killers after
 // MaxDeliveries rounds. So the oftener an entry was there, the fewer others it
-// is handled with.
+// is handled with, and alone at the latest when one more death would be too many.
 func (r *reader) isolation(count int64) (level, int) {
+	alone := int64(3)
+	if limit := int64(r.s.cfg.MaxDeliveries); limit != NoMaxDeliveries {
+		alone = max(1, min(alone, limit-1))
+	}
 	switch {
+	case count >= alone:
+		return prime, 1
 	case count <= 1:
 		return fresh, r.s.cfg.MaxInFlight
-	case count == 2:
-		return suspect, r.s.cfg.Concurrency
 	default:
-		return prime, 1
+		return suspect, r.s.cfg.Concurrency
+	}
+}
+
+// apart reports whether an entry of that level must wait for those that are in
+// flight: as many as may be handled at once are there, or suspects of another
+// level, any of which may be what kills.
+func apart(lvl level, most int, open [3]int) bool {
+	switch lvl {
+	case suspect:
+		return open[suspect] >= most || open[prime] > 0
+	case prime:
+		return open[prime] >= most || open[suspect] > 0
+	default:
+		return false
 	}
 }
 
@@ -158,7 +176,7 @@ func (r *reader) claimRows(ctx context.Context, rows []redis.XPendingExt, c clai
 		lvl, most := r.isolation(before)
 		if r.over(int(before)+1) || c.run.over(before) {
 			lvl = fresh // it will be buried, not handled
-		} else if lvl != fresh && c.run == nil && open[lvl] >= most {
+		} else if c.run == nil && apart(lvl, most, open) {
 			limited = true
 			continue
 		}
