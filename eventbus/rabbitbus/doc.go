@@ -69,6 +69,9 @@
 // and queues, everything at a restart; events published before a group's queue
 // was declared, unless another queue took them, in which case nobody can tell.
 //
+// Buried with a killer: when what a crash gave back is shared by several consumers,
+// each takes the first one over MaxDeliveries that it gets for what killed.
+//
 // Not promised on classic queues: nothing counts deliveries, so an event that
 // kills its process does so for ever. Choose quorum queues.
 //
