@@ -24,9 +24,15 @@ func newTopic(t testing.TB, kind string, partitions int32, settings map[string]s
 	for k, v := range settings {
 		configs[k] = &v
 	}
-	if _, err := kadm.NewClient(shared(t)).CreateTopic(t.Context(), partitions, 1, configs, topic); err != nil {
+	admin := kadm.NewClient(shared(t))
+	if _, err := admin.CreateTopic(t.Context(), partitions, 1, configs, topic); err != nil {
 		t.Fatal(err)
 	}
+	// The broker says so before it knows.
+	eventually(t, "the topic is there", func() bool {
+		topics, err := admin.ListTopics(t.Context(), topic)
+		return err == nil && topics.Error() == nil && len(topics[topic].Partitions) == int(partitions)
+	})
 	return topic
 }
 
