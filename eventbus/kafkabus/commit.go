@@ -258,20 +258,25 @@ func (c *committer) write(ctx context.Context, all []commitment) error {
 	})
 	failed := make(map[int32]error)
 	var whole error
-	c.s.client.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{c.s.topic: offsets},
-		func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
-			if err != nil {
-				whole = err
-				return
-			}
-			for _, topic := range resp.Topics {
-				for _, p := range topic.Partitions {
-					if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-						failed[p.Partition] = err
-					}
+	answered := func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+		if err != nil {
+			whole = err
+			return
+		}
+		for _, topic := range resp.Topics {
+			for _, p := range topic.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					failed[p.Partition] = err
 				}
 			}
-		})
+		}
+	}
+	if c.s.joining.Load() {
+		resp, err := c.commitAside(ctx, offsets, meta)
+		answered(nil, nil, resp, err)
+	} else {
+		c.s.client.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{c.s.topic: offsets}, answered)
+	}
 	if whole != nil {
 		return whole
 	}

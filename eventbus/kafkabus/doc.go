@@ -85,6 +85,9 @@
 //     is given up.
 //   - A join is waited for as long as a rebalance may take: on a connection that
 //     is half-open, MaxPollInterval. Connections that idle are closed after 20 s.
+//   - When the connection is cut while a member joins for the first time, its name
+//     is lost, and the group waits for whom nobody is: SessionTimeout. Not so with
+//     StaticMembership.
 //   - Kafka cannot remove a letter: deleted and replayed ones are marked, and age
 //     by the topic's retention with the rest. Counting reads the topic. The metric
 //     leat.dead_letters.waiting reads it once, 8 MiB a collection, and then only

@@ -5,12 +5,19 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/leat-go/leat/eventbus/internal/transport"
 	"github.com/leat-go/leat/router"
 )
 
-// leaveTimeout bounds the farewell to a group whose broker does not answer.
-const leaveTimeout = 2 * time.Second
+// These bound the farewell to a group whose broker does not answer: by the
+// member's own client, and then by another one.
+const (
+	leaveTimeout   = 2 * time.Second
+	signOffTimeout = 500 * time.Millisecond
+)
 
 // drain waits for the handlers, commits, and leaves the group, in this order.
 // idle is closed when all workers have ended; stopUpkeep ends the others.
@@ -59,15 +66,41 @@ func (s *subscription) undone(parts []*partition) (left, again int) {
 }
 
 // leave leaves the group, so that others have the partitions at once, and ends
-// the client.
+// the client. A join that is under way is answered when all members have come:
+// that is not waited for.
 func (s *subscription) leave(hard context.Context) {
 	s.client.AllowRebalance()
 	ctx, cancel := context.WithTimeout(hard, leaveTimeout)
 	defer cancel()
-	if err := s.client.LeaveGroupContext(ctx); err != nil {
-		s.log.Debug("drain: leaving the group failed, it notices by the session time-out", "error", err)
+	err := s.client.LeaveGroupContext(ctx)
+	if err != nil {
+		s.cut()
 	}
 	s.client.CloseAllowingRebalance()
+	s.cut()
+	if err != nil && !s.cfg.StaticMembership && !s.cfg.ConsumerProtocol {
+		err = s.signOff()
+	}
+	if err != nil {
+		s.log.Debug("drain: leaving the group failed, it notices by the session time-out", "error", err)
+	}
+}
+
+// signOff takes this member, whose client is closed, out of the group.
+func (s *subscription) signOff() error {
+	ctx, cancel := context.WithTimeout(context.Background(), signOffTimeout)
+	defer cancel()
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = s.cfg.ConsumerGroup
+	req.MemberID, _ = s.client.GroupMetadata()
+	member := kmsg.NewLeaveGroupRequestMember()
+	member.MemberID = req.MemberID
+	req.Members = append(req.Members, member)
+	resp, err := req.RequestWith(ctx, s.cfg.Client)
+	if err != nil {
+		return err
+	}
+	return kerr.ErrorForCode(resp.ErrorCode)
 }
 
 // awaitHandlers reports whether the deadline passed before all that is worth

@@ -65,6 +65,7 @@ func (s *subscription) offsetsFetched(_ context.Context, _ *kgo.Client, resp *km
 	}
 	for _, group := range resp.Groups {
 		for _, topic := range group.Topics {
+			s.topicID = topic.TopicID
 			for _, p := range topic.Partitions {
 				note(p.Partition, p.Offset, p.Metadata)
 			}

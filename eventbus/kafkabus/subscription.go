@@ -22,7 +22,9 @@ import (
 type subscription struct {
 	cfg    SubscriberConfig
 	topic  string
+	name   string // in the group
 	client *kgo.Client
+	cut    context.CancelFunc // ends what the client waits for
 	log    *slog.Logger
 	stats  *counters
 
@@ -34,6 +36,8 @@ type subscription struct {
 	alone   chan struct{} // held by the one entry that may be what kills processes
 
 	commits   *committer
+	joining   joining
+	topicID   [16]byte // as the offsets were fetched; guarded by the table's mutex
 	readState transport.State
 	joined    bool // the first assignment has come; used by the client's callbacks only
 
@@ -50,7 +54,7 @@ type subscription struct {
 // newSubscription makes the member; it joins the group when it is started.
 func (s *Subscriber) newSubscription(ctx context.Context, topic, name string) (*subscription, error) {
 	sub := &subscription{
-		cfg: s.cfg, topic: topic, stats: s.stats,
+		cfg: s.cfg, topic: topic, name: name, stats: s.stats,
 		log:       s.cfg.Logger.With("topic", topic, "group", s.cfg.ConsumerGroup, "consumer", name),
 		out:       make(chan *message.Message),
 		lanes:     lanes.New[*entry](s.cfg.Concurrency),
@@ -62,9 +66,12 @@ func (s *Subscriber) newSubscription(ctx context.Context, topic, name string) (*
 	}
 	sub.live, sub.kill = context.WithCancelCause(context.WithoutCancel(ctx))
 	sub.commits = newCommitter(sub)
+	working, cut := context.WithCancel(context.WithoutCancel(ctx))
+	sub.cut = cut
 	opts := append(s.cfg.Client.Opts(), s.cfg.member(topic, name)...)
 	opts = append(opts,
-		kgo.WithHooks(&links{log: sub.log, reconnections: &s.stats.reconnections, state: map[string]*transport.State{}}),
+		kgo.WithContext(working),
+		kgo.WithHooks(&links{log: sub.log, reconnections: &s.stats.reconnections, state: map[string]*transport.State{}}, &sub.joining),
 		kgo.OnPartitionsAssigned(sub.assigned),
 		kgo.OnOffsetsFetched(sub.offsetsFetched),
 		kgo.OnPartitionsRevoked(sub.revoked),
@@ -76,6 +83,7 @@ func (s *Subscriber) newSubscription(ctx context.Context, topic, name string) (*
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		sub.kill(err)
+		cut()
 		return nil, err
 	}
 	sub.client = client
