@@ -33,6 +33,14 @@ func applied(ch *amqp.Channel, queue string, kind QueueType) (strays []amqp.Deli
 // goneTag names the consumer that comes and goes.
 const goneTag = "leat-applied"
 
+// applied is that of the session's channel. A drain may ask while the answer for a
+// suspect is still awaited.
+func (s *session) applied() ([]amqp.Delivery, error) {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	return applied(s.ch, s.sub.queue, s.sub.cfg.Topology.QueueType)
+}
+
 // comeAndGo consumes nothing: the consumer has no credit. A broker that has
 // forgotten what that is (4.x has) may send it one message, unless anybody else
 // consumes who has room.

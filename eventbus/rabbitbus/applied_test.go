@@ -115,12 +115,50 @@ func TestDrain_ManyFinishedOutOfOrderDoNotComeAgain(t *testing.T) {
 }
 
 // A suspect has its turn when the broker has applied the acknowledgements of those
-// before it: they would be counted among its victims, those beyond the 32nd.
+// before it: they would be counted among its victims, those beyond the 32nd. A
+// drain that begins meanwhile waits for the same, and repeats nothing.
 func TestSuspect_WaitsForTheAcknowledgementsBeforeIt(t *testing.T) {
 	t.Parallel()
 	broker := brokers.StartRabbitMQ(t, brokers.RabbitMQOptions{})
+	eval := func(expression string) {
+		t.Helper()
+		if out, err := broker.Rabbitmqctl(t.Context(), "eval", expression); err != nil {
+			t.Errorf("%s: %v", out, err)
+		}
+	}
+	t.Run("and then it comes", func(t *testing.T) {
+		_, out := behind(t, broker, "suspects", eval)
+		none(t, out, 200*time.Millisecond)
+		eval("sys:resume(ra_log_wal).")
+		if m := next(t, out); m.UUID != "suspect" || !m.Ack() {
+			t.Errorf("%s comes, want the suspect", m.UUID)
+		}
+	})
+	t.Run("and then a drain comes", func(t *testing.T) {
+		sub, out := behind(t, broker, "drained", eval)
+		none(t, out, 200*time.Millisecond)
+		drained := make(chan error, 1)
+		go func() {
+			_, err := sub.Drain(t.Context())
+			drained <- err
+		}()
+		eval("sys:resume(ra_log_wal).")
+		if err := <-drained; err != nil {
+			t.Error(err)
+		}
+		look := raw(t, broker.URL())
+		eventually(t, "the suspect is back", func() bool { return ready(t, look, "drained.g") > 0 })
+		if n := ready(t, look, "drained.g"); n != 1 {
+			t.Errorf("%d messages are in the queue, want the suspect alone", n)
+		}
+	})
+}
+
+// behind returns a subscription with a suspect behind 61 messages that are
+// acknowledged one by one, to a broker that does not write its log.
+func behind(t *testing.T, broker *brokers.Instance, topic string, eval func(string)) (*rabbitbus.Subscriber, <-chan *message.Message) {
+	t.Helper()
 	const before = 60
-	topic := "suspects"
 	store := openStore(t, broker.URL(), topic, rabbitbus.TopologyConfig{})
 	client := connect(t, broker.URL())
 	// Each message is acknowledged alone, because the first one is held.
@@ -148,17 +186,11 @@ func TestSuspect_WaitsForTheAcknowledgementsBeforeIt(t *testing.T) {
 		m := next(t, out)
 		held[m.UUID] = m
 	}
-	eval := func(expression string) {
-		if out, err := broker.Rabbitmqctl(t.Context(), "eval", expression); err != nil {
-			t.Errorf("%s: %v", out, err)
-		}
-	}
 	if err := ch.Close(); err != nil { // the suspect comes again, behind them
 		t.Fatal(err)
 	}
 	eventually(t, "the suspect has come", func() bool { return sub.Stats().InFlight == before+2 && ready(t, look, topic+".g") == 0 })
 	eval("sys:suspend(ra_log_wal).")
-	defer eval("sys:resume(ra_log_wal).")
 	for i := range before + 1 {
 		if id := fmt.Sprint(before - i); id != "0" {
 			acked := sub.Stats().Acked
@@ -167,9 +199,5 @@ func TestSuspect_WaitsForTheAcknowledgementsBeforeIt(t *testing.T) {
 		}
 	}
 	held["0"].Ack()
-	none(t, out, 200*time.Millisecond)
-	eval("sys:resume(ra_log_wal).")
-	if m := next(t, out); m.UUID != "suspect" || !m.Ack() {
-		t.Errorf("%s comes, want the suspect", m.UUID)
-	}
+	return sub, out
 }

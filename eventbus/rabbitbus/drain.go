@@ -45,7 +45,11 @@ func (s *session) stopIntake(ctx context.Context) {
 	if s.isLost() || s.sub.cfg.Topology.single() {
 		return
 	}
-	_, err := within(ctx, func() (struct{}, error) { return struct{}{}, s.ch.Cancel(s.tag, false) }, nil)
+	_, err := within(ctx, func() (struct{}, error) {
+		s.asking.Lock()
+		defer s.asking.Unlock()
+		return struct{}{}, s.ch.Cancel(s.tag, false)
+	}, nil)
 	if err != nil {
 		s.sub.log.Debug("cancelling the consumer failed", "error", err)
 	}
@@ -59,7 +63,7 @@ func (s *session) end(hard context.Context) (left int) {
 		if s.isLost() {
 			return struct{}{}, nil
 		}
-		_, err := applied(s.ch, s.sub.queue, s.sub.cfg.Topology.QueueType)
+		_, err := s.applied()
 		return struct{}{}, err
 	}, nil)
 	if err != nil && !s.isLost() {

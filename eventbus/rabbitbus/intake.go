@@ -62,7 +62,7 @@ func (s *session) heard(ctx context.Context) bool {
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		strays, err := applied(s.ch, s.sub.queue, s.sub.cfg.Topology.QueueType)
+		strays, err := s.applied()
 		answered <- answer{strays, err}
 	}()
 	deliveries := s.deliveries

@@ -27,6 +27,8 @@ type session struct {
 	arrived  arrivals
 	suspects bool // one over the limit has just had its turn
 	ended    sync.WaitGroup
+
+	asking sync.Mutex // one question on the channel at a time: the client takes any answer for its own
 }
 
 // open sees to the topology, opens a channel and starts a consumer.
