@@ -126,32 +126,32 @@ func TestSuspect_WaitsForTheAcknowledgementsBeforeIt(t *testing.T) {
 			t.Errorf("%s: %v", out, err)
 		}
 	}
-	t.Run("and then it comes", func(t *testing.T) {
-		_, out := behind(t, broker, "suspects", eval)
-		none(t, out, 200*time.Millisecond)
-		eval("sys:resume(ra_log_wal).")
-		if m := next(t, out); m.UUID != "suspect" || !m.Ack() {
-			t.Errorf("%s comes, want the suspect", m.UUID)
-		}
-	})
-	t.Run("and then a drain comes", func(t *testing.T) {
-		sub, out := behind(t, broker, "drained", eval)
-		none(t, out, 200*time.Millisecond)
-		drained := make(chan error, 1)
-		go func() {
-			_, err := sub.Drain(t.Context())
-			drained <- err
-		}()
-		eval("sys:resume(ra_log_wal).")
-		if err := <-drained; err != nil {
-			t.Error(err)
-		}
-		look := raw(t, broker.URL())
-		eventually(t, "the suspect is back", func() bool { return ready(t, look, "drained.g") > 0 })
-		if n := ready(t, look, "drained.g"); n != 1 {
-			t.Errorf("%d messages are in the queue, want the suspect alone", n)
-		}
-	})
+	sub, out := behind(t, broker, "suspects", eval)
+	none(t, out, 200*time.Millisecond)
+	eval("sys:resume(ra_log_wal).")
+	if m := next(t, out); m.UUID != "suspect" || !m.Ack() {
+		t.Errorf("%s comes, want the suspect", m.UUID)
+	}
+	if err := sub.Close(); err != nil {
+		t.Error(err)
+	}
+
+	sub, out = behind(t, broker, "drained", eval)
+	none(t, out, 200*time.Millisecond)
+	drained := make(chan error, 1)
+	go func() {
+		_, err := sub.Drain(t.Context())
+		drained <- err
+	}()
+	eval("sys:resume(ra_log_wal).")
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+	look := raw(t, broker.URL())
+	eventually(t, "the suspect is back", func() bool { return ready(t, look, "drained.g") > 0 })
+	if n := ready(t, look, "drained.g"); n != 1 {
+		t.Errorf("%d messages are in the queue, want the suspect alone", n)
+	}
 }
 
 // behind returns a subscription with a suspect behind 61 messages that are
