@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -122,12 +123,12 @@ func (s *Store) letters(string) Topology {
 
 // Count returns how many letters are in the queue, as the broker tells it.
 func (s *Store) Count(ctx context.Context) (int64, error) {
-	var n int64
+	var n atomic.Int64 // a look that ctx ended goes on
 	err := s.look(ctx, "count letters", func(h *hold) error {
-		n = int64(h.ready)
+		n.Store(int64(h.ready))
 		return nil
 	})
-	return n, err
+	return n.Load(), err
 }
 
 // Get returns one letter, or an error that wraps dlq.ErrNotFound.
@@ -147,7 +148,10 @@ func (s *Store) Get(ctx context.Context, id string) (dlq.Letter, error) {
 			}
 		}
 	})
-	return found, err
+	if err != nil {
+		return dlq.Letter{}, err // a look that ctx ended goes on, and may find it
+	}
+	return found, nil
 }
 
 // Delete removes letters and returns how many of them there were.
@@ -156,7 +160,7 @@ func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 	for _, id := range ids {
 		wanted[id] = true
 	}
-	removed := 0
+	var removed atomic.Int64 // a look that ctx ended goes on
 	err := s.look(ctx, "delete letters", func(h *hold) error {
 		for len(wanted) > 0 {
 			l, ok, err := h.next(ctx)
@@ -170,11 +174,11 @@ func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 			if err := h.remove(); err != nil {
 				return err
 			}
-			removed++
+			removed.Add(1)
 		}
 		return nil
 	})
-	return removed, err
+	return int(removed.Load()), err
 }
 
 // Remove removes one letter. It is quick when that is the oldest.
@@ -185,16 +189,16 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 
 // Purge removes all letters at once and returns how many there were.
 func (s *Store) Purge(ctx context.Context) (int, error) {
-	removed := 0
+	var removed atomic.Int64 // a look that ctx ended goes on
 	err := s.look(ctx, "purge letters", func(h *hold) error {
 		if h.ch == nil { // the queue was not there
 			return nil
 		}
 		n, err := h.ch.QueuePurge(s.queue, false)
-		removed = n
+		removed.Store(int64(n))
 		return err
 	})
-	return removed, err
+	return int(removed.Load()), err
 }
 
 // failed types an error: what the broker refuses it refuses again, everything
