@@ -24,7 +24,7 @@ type hold struct {
 	deliveries <-chan amqp.Delivery // nil until the first next
 	seen       int
 	last       uint64         // the tag of the letter that came last
-	removed    bool           // at least one was
+	removed    int            // of the seen
 	ids        map[string]int // how often an id was seen, to tell twins apart
 }
 
@@ -134,7 +134,7 @@ func (h *hold) next(ctx context.Context) (l dlq.Letter, ok bool, err error) {
 
 // remove acknowledges the letter that next returned last.
 func (h *hold) remove() error {
-	h.removed = true
+	h.removed++
 	return h.ch.Ack(h.last, false)
 }
 
@@ -147,7 +147,7 @@ func (h *hold) release() error {
 		return nil
 	}
 	var err error
-	if h.removed {
+	if h.removed > 1 { // one alone is never kept back, and a replay removes one at a time
 		_, err = applied(h.ch, h.s.queue, h.s.cfg.Topology.withDefaults().QueueType)
 	}
 	go func() {
